@@ -250,7 +250,7 @@ async fn send(
     lane.account_metrics().attempt_duration(connecting + began.elapsed());
     note_unclassified(lane, &result);
     count(delivery, lane, guard, &result, began_ms);
-    lane.hear(delivery, result.as_ref().map(drop));
+    lane.report_answer(delivery, result.as_ref().map(drop));
     if let Some(wait) = lane.dispatcher.take_pause() {
         // Boxed, because few answers demand it.
         Box::pin(lane.pause(wait)).await;

@@ -227,11 +227,11 @@ async fn send_part(
             let verdict: Verdict = Err(failure.clone());
             note_unclassified(lane, &verdict);
             count(delivery, lane, guard, &verdict, began_ms);
-            lane.hear(delivery, Err(&failure));
+            lane.report_answer(delivery, Err(&failure));
             return Err(Unanswered::Failed(failure));
         }
     };
-    lane.hear(delivery, Ok(()));
+    lane.report_answer(delivery, Ok(()));
     let answer = answer.map(|answer| *answer);
     let (answer, follows, is_whole) = match parts {
         Parts::One => (answer, false, true),

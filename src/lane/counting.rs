@@ -80,7 +80,7 @@ pub(super) fn panicked(
         Some(LastAttempt { class: Class::Ambiguous.as_str().to_owned(), ..LastAttempt::default() });
     let failure = DeliveryError::Ambiguous(Answer { detail: "internal error".into(), sent: true, ..Answer::default() });
     if delivery.probe.is_some() {
-        lane.hear(delivery, Err(&failure));
+        lane.report_answer(delivery, Err(&failure));
     }
     failure
 }

@@ -26,7 +26,7 @@ use tokio::sync::Notify;
 use tokio::sync::mpsc::UnboundedSender;
 use tokio::time::Instant;
 
-use self::breaker::told::Told;
+use self::breaker::shown::ShownBreaker;
 use self::caps::Caps;
 pub(crate) use self::caps::PARKS;
 pub use self::fill::Fill;
@@ -106,7 +106,7 @@ pub struct LaneHandle {
     shut: AtomicBool,
     /// The most requests that may be under way while the breaker's ramp lasts.
     ramp_permits: AtomicUsize,
-    breaker: Mutex<Told>,
+    breaker: Mutex<ShownBreaker>,
     /// Whether a record is on its way that may open the lane.
     probing: Arc<AtomicBool>,
     /// What ends a halt. Both lanes of an account have the same.

@@ -82,7 +82,7 @@ pub(super) async fn wait_for_token(
             Err(DeliveryError::Unavailable(_)) => {}
             Err(why) => {
                 // Without a token nothing can be sent, so a token endpoint that fails counts as the platform does.
-                lane.hear(delivery, Err(&why));
+                lane.report_answer(delivery, Err(&why));
                 return Err(why);
             }
         }

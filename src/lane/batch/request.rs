@@ -71,7 +71,7 @@ impl Batch<'_> {
         }
         match verdicts {
             Verdicts::Split => {
-                lane.hear_split(items.iter().map(|item| &*item.delivery));
+                lane.report_split(items.iter().map(|item| &*item.delivery));
                 self.send_alone(items).await;
             }
             Verdicts::All(verdict) => {
@@ -148,7 +148,7 @@ impl Batch<'_> {
         let mut longest = None;
         let mut items = items;
         let said = verdicts.iter().map(|verdict| verdict.as_ref().map(drop));
-        self.lane.hear_together(items.iter_mut().map(|item| &mut *item.delivery).zip(said));
+        self.lane.report_answers(items.iter_mut().map(|item| &mut *item.delivery).zip(said));
         for (mut item, verdict) in items.into_iter().zip(verdicts) {
             count(&mut item.delivery, self.lane, &mut item.guard, &verdict, began_ms);
             if let Err(DeliveryError::Refresh(answer)) = &verdict

@@ -10,7 +10,7 @@
 //!
 //! It judges what this process saw and forgets it with the process: replicas may see a platform differently.
 
-pub mod told;
+pub mod shown;
 
 use std::time::Duration;
 
@@ -33,7 +33,7 @@ pub(crate) const LATELY: Duration = Duration::from_secs(10);
 
 /// What the answer to one request says of the platform.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Heard {
+pub enum BreakerInput {
     /// It works: it took the events, or refused them for good.
     Good,
     /// It does not work: the attempt failed, or there was no usable answer.
@@ -44,10 +44,10 @@ pub enum Heard {
     Other,
 }
 
-impl Heard {
+impl BreakerInput {
     /// Whether the request failed, for the first time or again.
     pub fn is_failed(self) -> bool {
-        matches!(self, Heard::Failed | Heard::FailedAgain)
+        matches!(self, BreakerInput::Failed | BreakerInput::FailedAgain)
     }
 }
 
@@ -104,23 +104,23 @@ impl Default for Breaker {
 impl Breaker {
     /// Takes the answer to one request. `is_probe`: it was the one record that was tried. `most`: all permits of the lane.
     /// Answers to requests that were under way when the breaker opened change nothing.
-    pub fn heard(&mut self, heard: Heard, is_probe: bool, most: usize, now: Instant) -> Change {
-        let heard = match heard {
-            Heard::FailedAgain if !is_probe && self.did_well_lately(now) => return Change::None,
-            Heard::FailedAgain => Heard::Failed,
-            Heard::Good => {
+    pub fn report(&mut self, input: BreakerInput, is_probe: bool, most: usize, now: Instant) -> Change {
+        let input = match input {
+            BreakerInput::FailedAgain if !is_probe && self.did_well_lately(now) => return Change::None,
+            BreakerInput::FailedAgain => BreakerInput::Failed,
+            BreakerInput::Good => {
                 self.good_at = Some(now);
-                heard
+                input
             }
-            Heard::Failed | Heard::Other => heard,
+            BreakerInput::Failed | BreakerInput::Other => input,
         };
         match self.phase {
             Phase::Closed => {
-                self.remember(heard);
+                self.remember(input);
                 if self.is_too_much() { self.open(now) } else { Change::None }
             }
             Phase::Shut { .. } if !is_probe => Change::None,
-            Phase::Shut { .. } if heard == Heard::Failed => {
+            Phase::Shut { .. } if input == BreakerInput::Failed => {
                 self.phase = Phase::Shut { next: now + PROBE_EVERY, probed: true };
                 Change::ProbeFailed
             }
@@ -130,19 +130,19 @@ impl Breaker {
                 Change::Ramping
             }
             Phase::Ramping { permits, good, first } => {
-                self.remember(heard);
-                match heard {
-                    Heard::Failed if first || self.is_too_much() => self.open(now),
-                    Heard::Failed | Heard::FailedAgain | Heard::Other => Change::None,
-                    Heard::Good if good + 1 < STEP => {
+                self.remember(input);
+                match input {
+                    BreakerInput::Failed if first || self.is_too_much() => self.open(now),
+                    BreakerInput::Failed | BreakerInput::FailedAgain | BreakerInput::Other => Change::None,
+                    BreakerInput::Good if good + 1 < STEP => {
                         self.phase = Phase::Ramping { permits, good: good + 1, first };
                         Change::None
                     }
-                    Heard::Good if permits.saturating_mul(2) >= most => {
+                    BreakerInput::Good if permits.saturating_mul(2) >= most => {
                         self.phase = Phase::Closed;
                         Change::Closed
                     }
-                    Heard::Good => {
+                    BreakerInput::Good => {
                         self.phase = Phase::Ramping { permits: permits * 2, good: 0, first: false };
                         Change::Widened
                     }
@@ -155,8 +155,8 @@ impl Breaker {
         self.good_at.is_some_and(|at| now.saturating_duration_since(at) < LATELY)
     }
 
-    fn remember(&mut self, heard: Heard) {
-        self.last = (self.last << 1 | u32::from(heard == Heard::Failed)) & ((1 << JUDGED) - 1);
+    fn remember(&mut self, input: BreakerInput) {
+        self.last = (self.last << 1 | u32::from(input == BreakerInput::Failed)) & ((1 << JUDGED) - 1);
         self.seen = (self.seen + 1).min(JUDGED);
     }
 

@@ -9,8 +9,8 @@ use tokio::time::Instant;
 
 use crate::clock::now_ms;
 use crate::delivery::{Probe, TopicKind};
-use crate::lane::handle::breaker::told::Told;
-use crate::lane::handle::breaker::{Change, Heard};
+use crate::lane::handle::breaker::shown::ShownBreaker;
+use crate::lane::handle::breaker::{BreakerInput, Change};
 use crate::lane::handle::halt_probe::HaltProbe;
 use crate::lane::handle::switches::Switches;
 use crate::lane::handle::{LONGEST_WAIT_IN_LANE, LaneHandle};
@@ -66,7 +66,7 @@ impl LaneHandle {
         if !self.shut.load(SeqCst) {
             return self.awaits_probe();
         }
-        let due_for = self.told().breaker().due_for(now);
+        let due_for = self.shown_breaker().breaker().due_for(now);
         let left_to_parked = if topic_kind == TopicKind::Parked { Duration::ZERO } else { PARKED_FIRST };
         due_for.is_some_and(|due_for| due_for >= left_to_parked)
     }
@@ -105,16 +105,16 @@ impl LaneHandle {
     }
 
     fn breaker_may_send(&self, now: Instant) -> bool {
-        !self.shut.load(SeqCst) || self.told().breaker().may_send(now)
+        !self.shut.load(SeqCst) || self.shown_breaker().breaker().may_send(now)
     }
 
     /// Tells the breaker of the answer to one request. `is_probe`: it was the one record that is tried. `what` says what the
     /// request came to, in words that are safe to show.
-    pub fn heard(&self, heard: Heard, is_probe: bool, what: impl FnOnce() -> String) -> Change {
+    pub fn report(&self, input: BreakerInput, is_probe: bool, what: impl FnOnce() -> String) -> Change {
         let change = {
-            let mut told = self.told();
+            let mut told = self.shown_breaker();
             let (most, now) = (self.account().limits.concurrency, (Instant::now(), now_ms()));
-            let change = told.heard((heard, is_probe), most, now, what);
+            let change = told.report((input, is_probe), most, now, what);
             self.shut.store(told.breaker().is_shut(), SeqCst);
             self.ramp_permits.store(told.breaker().permits(), SeqCst);
             change
@@ -133,12 +133,12 @@ impl LaneHandle {
     /// Makes the next probe of the breaker due since so long ago.
     #[cfg(test)]
     pub(crate) fn make_probe_due(&self, ago: Duration) {
-        self.told().make_probe_due(ago);
+        self.shown_breaker().make_probe_due(ago);
     }
 
     /// The state of the breaker.
     pub fn breaker_state(&self) -> BreakerState {
-        self.told().breaker().state(Instant::now())
+        self.shown_breaker().breaker().state(Instant::now())
     }
 
     /// The state of the lane, for metrics and operators.
@@ -177,10 +177,10 @@ impl LaneHandle {
     }
 
     fn explain_breaker(&self) -> (LaneState, i64, String) {
-        self.told().explain(self.probing.load(SeqCst), Instant::now())
+        self.shown_breaker().explain(self.probing.load(SeqCst), Instant::now())
     }
 
-    fn told(&self) -> std::sync::MutexGuard<'_, Told> {
+    fn shown_breaker(&self) -> std::sync::MutexGuard<'_, ShownBreaker> {
         self.breaker.lock().unwrap_or_else(PoisonError::into_inner)
     }
 

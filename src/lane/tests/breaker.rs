@@ -63,8 +63,9 @@ fn what_waits_for_its_slot_or_for_an_inline_try_leaves_as_the_breaker_opens() {
         let mut tried = ["500-1", "500-2"].map(|id| bench.send(TopicKind::Input, id));
         eventually("both are sent", async || bench.sent().len() == 2).await;
         let mut queued = bench.send(TopicKind::Input, "ok-3");
-        (0..JUDGED)
-            .for_each(|_| _ = bench.handle.heard(crate::lane::handle::breaker::Heard::Failed, false, String::new));
+        (0..JUDGED).for_each(|_| {
+            _ = bench.handle.report(crate::lane::handle::breaker::BreakerInput::Failed, false, String::new)
+        });
         for end in &mut tried {
             assert_eq!(end.wait().await, End::Retried, "its tier");
         }

@@ -1,19 +1,19 @@
 use proptest::prelude::*;
 
 use super::*;
-use crate::lane::handle::breaker::told::Told;
+use crate::lane::handle::breaker::shown::ShownBreaker;
 use crate::metrics::LaneState;
 
 const MOST: usize = 8;
 const SECOND: Duration = Duration::from_secs(1);
 
-fn hear(breaker: &mut Breaker, times: u32, heard: Heard) -> Vec<Change> {
-    (0..times).map(|_| breaker.heard(heard, false, MOST, Instant::now())).collect()
+fn report(breaker: &mut Breaker, times: u32, input: BreakerInput) -> Vec<Change> {
+    (0..times).map(|_| breaker.report(input, false, MOST, Instant::now())).collect()
 }
 
 fn opened() -> Breaker {
     let mut breaker = Breaker::default();
-    hear(&mut breaker, JUDGED, Heard::Failed);
+    report(&mut breaker, JUDGED, BreakerInput::Failed);
     assert!(breaker.is_shut());
     breaker
 }
@@ -21,35 +21,39 @@ fn opened() -> Breaker {
 /// A breaker whose probe was answered, after so many good answers.
 fn ramping(good: u32) -> Breaker {
     let mut breaker = opened();
-    assert_eq!(breaker.heard(Heard::Good, true, MOST, Instant::now()), Change::Ramping);
-    hear(&mut breaker, good, Heard::Good);
+    assert_eq!(breaker.report(BreakerInput::Good, true, MOST, Instant::now()), Change::Ramping);
+    report(&mut breaker, good, BreakerInput::Good);
     breaker
 }
 
 #[test]
 fn ten_failed_requests_of_the_last_twenty_open_it_and_fewer_than_twenty_are_not_judged() {
     let mut breaker = Breaker::default();
-    assert!(hear(&mut breaker, JUDGED - 1, Heard::Failed).iter().all(|change| *change == Change::None));
-    assert_eq!(hear(&mut breaker, 1, Heard::Good), [Change::Opened], "the twentieth is judged with the others");
+    assert!(report(&mut breaker, JUDGED - 1, BreakerInput::Failed).iter().all(|change| *change == Change::None));
+    assert_eq!(
+        report(&mut breaker, 1, BreakerInput::Good),
+        [Change::Opened],
+        "the twentieth is judged with the others"
+    );
 
     for (failed, opens) in [(FAILED - 1, false), (FAILED, true)] {
         let mut breaker = Breaker::default();
-        hear(&mut breaker, 100, Heard::Good);
-        hear(&mut breaker, failed, Heard::Failed);
+        report(&mut breaker, 100, BreakerInput::Good);
+        report(&mut breaker, failed, BreakerInput::Failed);
         assert_eq!(breaker.is_shut(), opens, "{failed} of 20");
     }
 
     // Old failures leave the twenty, so that nine in a row and then good ones never open it.
     let mut breaker = Breaker::default();
     for _ in 0..50 {
-        hear(&mut breaker, FAILED - 1, Heard::Failed);
-        hear(&mut breaker, JUDGED - FAILED + 1, Heard::Good);
+        report(&mut breaker, FAILED - 1, BreakerInput::Failed);
+        report(&mut breaker, JUDGED - FAILED + 1, BreakerInput::Good);
     }
     assert_eq!(breaker.state(Instant::now()), BreakerState::Closed);
     // Answers that are neither count among the twenty.
     let mut breaker = Breaker::default();
-    hear(&mut breaker, 9, Heard::Failed);
-    hear(&mut breaker, 11, Heard::Other);
+    report(&mut breaker, 9, BreakerInput::Failed);
+    report(&mut breaker, 11, BreakerInput::Other);
     assert!(!breaker.is_shut());
     assert_eq!(breaker.share(), (9, 20));
 }
@@ -57,26 +61,26 @@ fn ten_failed_requests_of_the_last_twenty_open_it_and_fewer_than_twenty_are_not_
 #[test]
 fn records_that_fail_again_while_others_do_well_neither_open_it_nor_end_the_ramp() {
     let mut breaker = Breaker::default();
-    hear(&mut breaker, JUDGED, Heard::Good);
-    hear(&mut breaker, 1_000, Heard::FailedAgain);
+    report(&mut breaker, JUDGED, BreakerInput::Good);
+    report(&mut breaker, 1_000, BreakerInput::FailedAgain);
     assert_eq!((breaker.state(Instant::now()), breaker.share()), (BreakerState::Closed, (0, 20)));
 
     let mut breaker = ramping(0);
     for _ in 0..STEP - 1 {
-        hear(&mut breaker, 30, Heard::FailedAgain);
-        hear(&mut breaker, 1, Heard::Good);
+        report(&mut breaker, 30, BreakerInput::FailedAgain);
+        report(&mut breaker, 1, BreakerInput::Good);
     }
     assert_eq!(breaker.state(Instant::now()), BreakerState::Ramping);
-    assert_eq!(hear(&mut breaker, 1, Heard::Good), [Change::Widened]);
+    assert_eq!(report(&mut breaker, 1, BreakerInput::Good), [Change::Widened]);
 }
 
 #[test]
 fn records_that_fail_again_count_where_nothing_did_well_for_ten_seconds() {
     let now = Instant::now();
     let mut breaker = Breaker::default();
-    (0..JUDGED).for_each(|_| _ = breaker.heard(Heard::Good, false, MOST, now));
+    (0..JUDGED).for_each(|_| _ = breaker.report(BreakerInput::Good, false, MOST, now));
     let mut fails = |at: Duration, times: u32| {
-        (0..times).for_each(|_| _ = breaker.heard(Heard::FailedAgain, false, MOST, now + at));
+        (0..times).for_each(|_| _ = breaker.report(BreakerInput::FailedAgain, false, MOST, now + at));
         breaker.is_shut()
     };
     assert!(!fails(LATELY - Duration::from_millis(1), FAILED));
@@ -85,17 +89,17 @@ fn records_that_fail_again_count_where_nothing_did_well_for_ten_seconds() {
 
     // Nothing ever did well; and as a probe it counts.
     let mut breaker = Breaker::default();
-    hear(&mut breaker, JUDGED, Heard::FailedAgain);
+    report(&mut breaker, JUDGED, BreakerInput::FailedAgain);
     assert!(breaker.is_shut());
     breaker.make_probe_due(OPEN_FOR);
-    assert_eq!(breaker.heard(Heard::FailedAgain, true, MOST, Instant::now()), Change::ProbeFailed);
+    assert_eq!(breaker.report(BreakerInput::FailedAgain, true, MOST, Instant::now()), Change::ProbeFailed);
 }
 
 #[test]
 fn nothing_is_sent_for_thirty_seconds_and_then_one_record_every_five() {
     let mut breaker = Breaker::default();
     let mut now = Instant::now();
-    (0..JUDGED).for_each(|_| _ = breaker.heard(Heard::Failed, false, MOST, now));
+    (0..JUDGED).for_each(|_| _ = breaker.report(BreakerInput::Failed, false, MOST, now));
     assert_eq!(breaker.state(now), BreakerState::Open);
     now += OPEN_FOR - SECOND;
     assert!(!breaker.may_send(now));
@@ -106,12 +110,12 @@ fn nothing_is_sent_for_thirty_seconds_and_then_one_record_every_five() {
     now += SECOND * 7;
     assert_eq!(breaker.due_for(now), Some(SECOND * 7), "it stays due until one is tried");
     for _ in 0..3 {
-        assert_eq!(breaker.heard(Heard::Failed, true, MOST, now), Change::ProbeFailed);
+        assert_eq!(breaker.report(BreakerInput::Failed, true, MOST, now), Change::ProbeFailed);
         assert_eq!((breaker.state(now), breaker.may_send(now)), (BreakerState::Probing, false));
         now += PROBE_EVERY;
         assert!(breaker.may_send(now));
     }
-    assert_eq!(breaker.heard(Heard::Other, true, MOST, now), Change::Ramping, "any other answer");
+    assert_eq!(breaker.report(BreakerInput::Other, true, MOST, now), Change::Ramping, "any other answer");
     assert_eq!((breaker.permits(), breaker.state(now)), (1, BreakerState::Ramping));
 }
 
@@ -120,8 +124,8 @@ fn the_ramp_doubles_its_permits_after_ten_good_answers_until_the_lane_has_all() 
     let mut breaker = ramping(0);
     for permits in [1, 2, 4] {
         assert_eq!(breaker.permits(), permits);
-        hear(&mut breaker, 3, Heard::Other);
-        let changes = hear(&mut breaker, STEP, Heard::Good);
+        report(&mut breaker, 3, BreakerInput::Other);
+        let changes = report(&mut breaker, STEP, BreakerInput::Good);
         assert!(changes[..9].iter().all(|change| *change == Change::None), "{permits}: {changes:?}");
         let last = if permits < 4 { Change::Widened } else { Change::Closed };
         assert_eq!(changes[9], last, "{permits}");
@@ -129,7 +133,7 @@ fn the_ramp_doubles_its_permits_after_ten_good_answers_until_the_lane_has_all() 
     assert_eq!((breaker.permits(), breaker.state(Instant::now())), (usize::MAX, BreakerState::Closed));
     // A lane with one permit is whole again after the first step.
     let mut breaker = ramping(9);
-    assert_eq!(breaker.heard(Heard::Good, false, 1, Instant::now()), Change::Closed);
+    assert_eq!(breaker.report(BreakerInput::Good, false, 1, Instant::now()), Change::Closed);
 }
 
 #[test]
@@ -137,26 +141,26 @@ fn a_failed_answer_in_the_first_step_of_the_ramp_opens_it_again_and_later_ten_of
     for good in 0..STEP {
         let mut breaker = ramping(good);
         let now = Instant::now();
-        assert_eq!(breaker.heard(Heard::Failed, false, MOST, now), Change::Opened, "after {good}");
+        assert_eq!(breaker.report(BreakerInput::Failed, false, MOST, now), Change::Opened, "after {good}");
         assert_eq!(breaker.due_in(now), OPEN_FOR, "for the whole time once more");
     }
     let mut breaker = ramping(STEP);
     assert_eq!(breaker.permits(), 2);
-    assert!(hear(&mut breaker, FAILED - 1, Heard::Failed).iter().all(|change| *change == Change::None));
+    assert!(report(&mut breaker, FAILED - 1, BreakerInput::Failed).iter().all(|change| *change == Change::None));
     assert_eq!(breaker.permits(), 2, "a failed answer is no good one");
-    assert_eq!(hear(&mut breaker, 1, Heard::Failed), [Change::Opened]);
+    assert_eq!(report(&mut breaker, 1, BreakerInput::Failed), [Change::Opened]);
 }
 
 #[test]
 fn every_answer_in_every_state_has_its_row() {
+    use BreakerInput::{Failed, Good, Other};
     use Change::{None, Opened, ProbeFailed, Ramping, Widened};
-    use Heard::{Failed, Good, Other};
     // Each state, an answer, whether the record was the one that was tried, and what follows.
     let closed = Breaker::default;
     let nine = || {
         let mut breaker = Breaker::default();
-        hear(&mut breaker, JUDGED, Good);
-        hear(&mut breaker, FAILED - 1, Failed);
+        report(&mut breaker, JUDGED, Good);
+        report(&mut breaker, FAILED - 1, Failed);
         breaker
     };
     type Row<'a> = (&'a str, &'a dyn Fn() -> Breaker, [Change; 6]);
@@ -170,26 +174,26 @@ fn every_answer_in_every_state_has_its_row() {
     ];
     for (name, make, wanted) in states {
         let answers =
-            [false, true].into_iter().flat_map(|is_probe| [Good, Failed, Other].map(|heard| (heard, is_probe)));
-        for ((heard, is_probe), wanted) in answers.zip(wanted) {
+            [false, true].into_iter().flat_map(|is_probe| [Good, Failed, Other].map(|input| (input, is_probe)));
+        for ((input, is_probe), wanted) in answers.zip(wanted) {
             let mut breaker = make();
-            assert_eq!(breaker.heard(heard, is_probe, MOST, Instant::now()), wanted, "{name}: {heard:?} {is_probe}");
+            assert_eq!(breaker.report(input, is_probe, MOST, Instant::now()), wanted, "{name}: {input:?} {is_probe}");
         }
     }
 }
 
 #[test]
 fn operators_are_told_since_when_why_and_what_comes_next() {
-    let mut told = Told::default();
+    let mut told = ShownBreaker::default();
     let now = Instant::now();
-    let mut say = |heard, is_probe, what: &str| {
-        told.heard((heard, is_probe), MOST, (now, 77), || what.to_owned());
+    let mut say = |input, is_probe, what: &str| {
+        told.report((input, is_probe), MOST, (now, 77), || what.to_owned());
     };
-    (0..8).for_each(|_| say(Heard::Good, false, ""));
-    (0..12).for_each(|n| say(Heard::Failed, false, &format!("HTTP 50{}", n % 4)));
-    say(Heard::Failed, false, "a late one");
+    (0..8).for_each(|_| say(BreakerInput::Good, false, ""));
+    (0..12).for_each(|n| say(BreakerInput::Failed, false, &format!("HTTP 50{}", n % 4)));
+    say(BreakerInput::Failed, false, "a late one");
     let (why, last) = ("12 of the last 20 requests failed; ", "; last failure: HTTP 503");
-    let shown = |told: &Told, now, has_probe| {
+    let shown = |told: &ShownBreaker, now, has_probe| {
         let (state, since_ms, text) = told.explain(has_probe, now);
         (state, since_ms, text.strip_prefix(why).and_then(|text| text.strip_suffix(last)).unwrap_or(&text).to_owned())
     };
@@ -198,13 +202,13 @@ fn operators_are_told_since_when_why_and_what_comes_next() {
     let due = now + OPEN_FOR;
     assert_eq!(shown(&told, due, false), broken("the next event is tried alone"));
     assert_eq!(shown(&told, due, true), broken("one event is being tried"));
-    told.heard((Heard::Failed, true), MOST, (due, 99), || "HTTP 503".to_owned());
+    told.report((BreakerInput::Failed, true), MOST, (due, 99), || "HTTP 503".to_owned());
     assert_eq!(shown(&told, due + SECOND, false), broken("the next probe is due in 4 s"));
-    told.heard((Heard::Good, true), MOST, (due + PROBE_EVERY, 99), String::new);
+    told.report((BreakerInput::Good, true), MOST, (due + PROBE_EVERY, 99), String::new);
     let (state, since_ms, text) = told.explain(false, due);
     assert_eq!((state, since_ms), (LaneState::Flowing, 99));
     assert!(text.starts_with("the platform answers again: 1 request(s) at a time"), "{text}");
-    assert_eq!(Told::default().explain(false, now), (LaneState::Flowing, 0, String::new()));
+    assert_eq!(ShownBreaker::default().explain(false, now), (LaneState::Flowing, 0, String::new()));
 }
 
 /// What happens to a lane whose requests the breaker bounds.
@@ -213,16 +217,17 @@ enum Event {
     /// A record wants to be sent.
     Wants,
     /// The oldest request is answered.
-    Answers(Heard),
+    Answers(BreakerInput),
     /// So many seconds pass.
     Passes(u64),
 }
 
 fn events() -> impl Strategy<Value = Vec<Event>> {
-    let heard = prop_oneof![4 => Just(Heard::Good), 3 => Just(Heard::Failed), 1 => Just(Heard::Other)];
+    let input =
+        prop_oneof![4 => Just(BreakerInput::Good), 3 => Just(BreakerInput::Failed), 1 => Just(BreakerInput::Other)];
     let event = prop_oneof![
         5 => Just(Event::Wants),
-        5 => heard.prop_map(Event::Answers),
+        5 => input.prop_map(Event::Answers),
         1 => (0_u64..20).prop_map(Event::Passes)
     ];
     prop::collection::vec(event, 0..600)
@@ -256,17 +261,17 @@ proptest! {
                         prop_assert!(opened_at.is_none_or(|at| !is_probe || now >= at + OPEN_FOR));
                     }
                 }
-                Event::Answers(heard) => {
+                Event::Answers(input) => {
                     let Some(is_probe) = under_way.pop_front() else { continue };
                     let before = breaker.permits();
-                    match breaker.heard(heard, is_probe, MOST, now) {
+                    match breaker.report(input, is_probe, MOST, now) {
                         Change::Opened => opened_at = Some(now),
                         Change::Ramping => {
-                            prop_assert!(is_probe && heard != Heard::Failed);
+                            prop_assert!(is_probe && input != BreakerInput::Failed);
                             prop_assert_eq!(breaker.permits(), 1);
                         }
                         Change::Widened => prop_assert_eq!(breaker.permits(), before * 2),
-                        Change::ProbeFailed => prop_assert!(is_probe && heard == Heard::Failed),
+                        Change::ProbeFailed => prop_assert!(is_probe && input == BreakerInput::Failed),
                         Change::Closed | Change::None => {}
                     }
                     prop_assert!(breaker.share().1 <= JUDGED && breaker.share().0 <= breaker.share().1);

@@ -18,7 +18,7 @@ fn lane() -> Arc<LaneHandle> {
 }
 
 fn fail(lane: &LaneHandle) {
-    (0..JUDGED).for_each(|_| _ = lane.heard(Heard::Failed, false, || "HTTP 500".into()));
+    (0..JUDGED).for_each(|_| _ = lane.report(BreakerInput::Failed, false, || "HTTP 500".into()));
 }
 
 fn halted(lane: &LaneHandle) -> Switch {
@@ -28,7 +28,7 @@ fn halted(lane: &LaneHandle) -> Switch {
 #[test]
 fn a_lane_whose_requests_fail_closes_and_one_record_at_a_time_opens_it_again() {
     let lane = lane();
-    (0..FAILED).for_each(|_| _ = lane.heard(Heard::Failed, false, || "HTTP 500".into()));
+    (0..FAILED).for_each(|_| _ = lane.report(BreakerInput::Failed, false, || "HTTP 500".into()));
     assert!(lane.is_open(), "ten requests are not judged");
     let touched = lane.changes();
     fail(&lane);
@@ -43,7 +43,7 @@ fn a_lane_whose_requests_fail_closes_and_one_record_at_a_time_opens_it_again() {
     assert!(lane.is_open_for(&probe) && !lane.is_open());
     assert!(lane.take_probe(PARKED).is_none(), "one at a time");
     assert!(lane.explain().2.contains("one event is being tried"), "{:?}", lane.explain());
-    assert_eq!(lane.heard(Heard::Failed, true, || "HTTP 502".into()), Change::ProbeFailed);
+    assert_eq!(lane.report(BreakerInput::Failed, true, || "HTTP 502".into()), Change::ProbeFailed);
     probe.set_answered();
     assert!(!lane.is_open_for(&probe), "it is not tried a second time");
     drop(probe);
@@ -54,7 +54,7 @@ fn a_lane_whose_requests_fail_closes_and_one_record_at_a_time_opens_it_again() {
     let probe = lane.take_probe(LIVE).unwrap();
     drop(probe);
     assert!(lane.offers_probe(PARKED), "the one before was not sent");
-    assert_eq!(lane.heard(Heard::Good, true, String::new), Change::Ramping);
+    assert_eq!(lane.report(BreakerInput::Good, true, String::new), Change::Ramping);
     assert!(lane.is_open() && lane.ramp_permits() == 1 && lane.take_probe(PARKED).is_none());
     assert_eq!((lane.state(), lane.breaker_state()), (LaneState::Flowing, BreakerState::Ramping));
     assert!(lane.explain().2.starts_with("the platform answers again"));
@@ -83,7 +83,7 @@ fn what_closes_a_lane_is_shown_in_the_order_of_its_weight() {
     assert!(lane.offers_probe(PARKED));
     lane.set_only_throttled(true);
     assert!(lane.take_probe(PARKED).is_some(), "it is tried once for both");
-    lane.heard(Heard::Good, true, String::new);
+    lane.report(BreakerInput::Good, true, String::new);
     assert!(!lane.is_open() && lane.take_probe(PARKED).is_some(), "the answer says nothing of the other gate yet");
 }
 

@@ -4,12 +4,12 @@ use std::time::Duration;
 
 use tokio::time::Instant;
 
-use crate::lane::handle::breaker::{Breaker, Change, Heard};
+use crate::lane::handle::breaker::{Breaker, BreakerInput, Change};
 use crate::metrics::{BreakerState, LaneState};
 
 /// The breaker of a lane, since when it has its state, and why.
 #[derive(Default)]
-pub struct Told {
+pub struct ShownBreaker {
     breaker: Breaker,
     /// In epoch ms; 0: since the start.
     since_ms: i64,
@@ -19,18 +19,18 @@ pub struct Told {
     last: String,
 }
 
-impl Told {
-    /// Takes the answer to one request, as [`Breaker::heard`] does. `what` says what the request came to.
-    pub fn heard(
+impl ShownBreaker {
+    /// Takes the answer to one request, as [`Breaker::report`] does. `what` says what the request came to.
+    pub fn report(
         &mut self,
-        (heard, is_probe): (Heard, bool),
+        (input, is_probe): (BreakerInput, bool),
         most: usize,
         (now, now_ms): (Instant, i64),
         what: impl FnOnce() -> String,
     ) -> Change {
-        let change = self.breaker.heard(heard, is_probe, most, now);
+        let change = self.breaker.report(input, is_probe, most, now);
         // What was under way when the breaker opened tells nothing new.
-        if heard.is_failed() && (change != Change::None || !self.breaker.is_shut()) {
+        if input.is_failed() && (change != Change::None || !self.breaker.is_shut()) {
             self.last = what();
         }
         if matches!(change, Change::Opened | Change::Ramping | Change::Closed) {

@@ -19,17 +19,17 @@ fn accepted() -> Verdict {
     Ok(Receipt::default())
 }
 
-fn hear(alone: &Alone, times: u32, is_replayed: bool, verdict: &Verdict) {
+fn report(alone: &Alone, times: u32, is_replayed: bool, verdict: &Verdict) {
     for _ in 0..times {
         let (mut delivery, _) = alone.delivery(TopicKind::Input, "t");
         if is_replayed {
             delivery.envelope.replay = Some(replay());
         }
-        alone.lane.hear(&mut delivery, verdict.as_ref().map(drop));
+        alone.lane.report_answer(&mut delivery, verdict.as_ref().map(drop));
     }
 }
 
-fn hear_batch(alone: &Alone, verdicts: &[Verdict], replayed: &[bool]) {
+fn report_batch(alone: &Alone, verdicts: &[Verdict], replayed: &[bool]) {
     let mut items: Vec<_> = replayed
         .iter()
         .map(|is_replayed| {
@@ -39,31 +39,31 @@ fn hear_batch(alone: &Alone, verdicts: &[Verdict], replayed: &[bool]) {
         })
         .collect();
     let said = verdicts.iter().map(|verdict| verdict.as_ref().map(drop));
-    alone.lane.hear_together(items.iter_mut().map(|item| &mut **item).zip(said));
+    alone.lane.report_answers(items.iter_mut().map(|item| &mut **item).zip(said));
 }
 
 #[test]
 fn each_class_says_of_the_platform_whether_it_works() {
     let answer = Answer::default;
     let rows = [
-        (DeliveryError::Retry(answer()), Some(Heard::Failed)),
-        (DeliveryError::Ambiguous(answer()), Some(Heard::Failed)),
-        (DeliveryError::Permanent(answer()), Some(Heard::Good)),
-        (DeliveryError::Throttled(answer()), Some(Heard::Other)),
-        (DeliveryError::Refresh(answer()), Some(Heard::Other)),
-        (DeliveryError::Halt(answer()), Some(Heard::Other)),
+        (DeliveryError::Retry(answer()), Some(BreakerInput::Failed)),
+        (DeliveryError::Ambiguous(answer()), Some(BreakerInput::Failed)),
+        (DeliveryError::Permanent(answer()), Some(BreakerInput::Good)),
+        (DeliveryError::Throttled(answer()), Some(BreakerInput::Other)),
+        (DeliveryError::Refresh(answer()), Some(BreakerInput::Other)),
+        (DeliveryError::Halt(answer()), Some(BreakerInput::Other)),
         (DeliveryError::Closed, None),
         (DeliveryError::Held { unknown: false }, None),
         (DeliveryError::Unavailable(String::new()), None),
     ];
-    assert_eq!(super::heard(false, Ok(())), Some(Heard::Good));
+    assert_eq!(super::input_of(false, Ok(())), Some(BreakerInput::Good));
     for (error, wanted) in &rows {
-        assert_eq!(super::heard(false, Err(error)), *wanted, "{error:?}");
+        assert_eq!(super::input_of(false, Err(error)), *wanted, "{error:?}");
     }
-    assert_eq!(super::heard(true, Ok(())), Some(Heard::Good));
+    assert_eq!(super::input_of(true, Ok(())), Some(BreakerInput::Good));
     for (error, wanted) in &rows {
-        let wanted = if *wanted == Some(Heard::Failed) { Some(Heard::FailedAgain) } else { *wanted };
-        assert_eq!(super::heard(true, Err(error)), wanted, "tried before, {error:?}");
+        let wanted = if *wanted == Some(BreakerInput::Failed) { Some(BreakerInput::FailedAgain) } else { *wanted };
+        assert_eq!(super::input_of(true, Err(error)), wanted, "tried before, {error:?}");
     }
     assert_eq!(what(failed().as_ref().map(drop)), "HTTP 503, code 77");
     let refused = DeliveryError::Retry(Answer { detail: "connection refused".into(), ..Answer::default() });
@@ -73,11 +73,11 @@ fn each_class_says_of_the_platform_whether_it_works() {
 #[tokio::test]
 async fn answers_to_replayed_events_open_no_breaker_and_only_good_ones_let_the_ramp_go_on() {
     let alone = Alone::new(|s| s.account.limits.concurrency = 2);
-    hear(&alone, 100, true, &failed());
-    hear(&alone, JUDGED - FAILED, false, &failed());
-    hear(&alone, 100, true, &accepted());
+    report(&alone, 100, true, &failed());
+    report(&alone, JUDGED - FAILED, false, &failed());
+    report(&alone, 100, true, &accepted());
     assert_eq!(alone.handle.breaker_state(), BreakerState::Closed);
-    hear(&alone, FAILED, false, &failed());
+    report(&alone, FAILED, false, &failed());
     assert_eq!(alone.handle.breaker_state(), BreakerState::Open, "twenty live ones");
 
     // As a probe a replayed event counts: there may be no other one.
@@ -85,12 +85,12 @@ async fn answers_to_replayed_events_open_no_breaker_and_only_good_ones_let_the_r
     let (mut delivery, _) = alone.delivery(TopicKind::Parked, "t");
     delivery.envelope.replay = Some(replay());
     delivery.probe = alone.handle.take_probe(TopicKind::Parked);
-    alone.lane.hear(&mut delivery, Ok(()));
+    alone.lane.report_answer(&mut delivery, Ok(()));
     assert_eq!(alone.handle.breaker_state(), BreakerState::Ramping);
     assert!(delivery.probe.is_some_and(|probe| probe.is_answered()));
-    hear(&alone, 5, true, &failed());
+    report(&alone, 5, true, &failed());
     assert_eq!(alone.handle.breaker_state(), BreakerState::Ramping);
-    hear(&alone, STEP, true, &accepted());
+    report(&alone, STEP, true, &accepted());
     assert_eq!(alone.handle.breaker_state(), BreakerState::Closed);
 }
 
@@ -98,15 +98,15 @@ async fn answers_to_replayed_events_open_no_breaker_and_only_good_ones_let_the_r
 async fn a_request_for_several_records_counts_once_and_failed_only_where_all_of_them_did() {
     let alone = Alone::new(|_| {});
     let mixed = [failed(), accepted(), failed()];
-    (0..JUDGED * 2).for_each(|_| hear_batch(&alone, &mixed, &[false; 3]));
+    (0..JUDGED * 2).for_each(|_| report_batch(&alone, &mixed, &[false; 3]));
     assert_eq!(alone.handle.breaker_state(), BreakerState::Closed);
     // The live ones decide, in whatever order they stand.
     let only_replayed_ones_fail = [[true, false, true], [false, true, false]];
-    hear_batch(&alone, &mixed, &only_replayed_ones_fail[0]);
+    report_batch(&alone, &mixed, &only_replayed_ones_fail[0]);
     assert_eq!(alone.handle.breaker_state(), BreakerState::Closed);
     for n in 1..=FAILED {
         assert_eq!(alone.handle.breaker_state(), BreakerState::Closed, "{n}");
-        hear_batch(&alone, &mixed, &only_replayed_ones_fail[1]);
+        report_batch(&alone, &mixed, &only_replayed_ones_fail[1]);
     }
     assert_eq!(alone.handle.breaker_state(), BreakerState::Open);
 }
@@ -114,11 +114,11 @@ async fn a_request_for_several_records_counts_once_and_failed_only_where_all_of_
 #[tokio::test]
 async fn a_probe_whose_token_has_to_be_renewed_first_goes_on() {
     let alone = Alone::new(|_| {});
-    hear(&alone, JUDGED, false, &failed());
+    report(&alone, JUDGED, false, &failed());
     alone.handle.make_probe_due(OPEN_FOR);
     let (mut delivery, _) = alone.delivery(TopicKind::Parked, "t");
     delivery.probe = alone.handle.take_probe(TopicKind::Parked);
-    alone.lane.hear(&mut delivery, Err(&DeliveryError::Refresh(Answer::default())));
+    alone.lane.report_answer(&mut delivery, Err(&DeliveryError::Refresh(Answer::default())));
     assert_eq!(alone.handle.breaker_state(), BreakerState::Ramping, "any other answer");
     assert!(delivery.probe.is_some_and(|probe| !probe.is_answered()));
 }
@@ -126,10 +126,10 @@ async fn a_probe_whose_token_has_to_be_renewed_first_goes_on() {
 #[tokio::test]
 async fn a_request_that_was_refused_for_some_of_its_records_shows_that_the_platform_works() {
     let alone = Alone::new(|_| {});
-    hear(&alone, JUDGED, false, &failed());
+    report(&alone, JUDGED, false, &failed());
     alone.handle.make_probe_due(OPEN_FOR);
     let (mut delivery, _) = alone.delivery(TopicKind::Parked, "t");
     delivery.probe = alone.handle.take_probe(TopicKind::Parked);
-    alone.lane.hear_split(std::iter::once(&*delivery));
+    alone.lane.report_split(std::iter::once(&*delivery));
     assert_eq!(alone.handle.breaker_state(), BreakerState::Ramping);
 }
