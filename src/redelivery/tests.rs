@@ -581,8 +581,8 @@ fn of_a_lane_that_got_only_throttled_answers_one_parked_record_is_let_go_as_the_
 
 /// Fails so many requests of the lane that its breaker opens.
 fn break_lane(lane: &LaneHandle) {
-    use crate::lane::handle::breaker::Heard;
-    (0..20).for_each(|_| _ = lane.heard(Heard::Failed, false, || "HTTP 500".into()));
+    use crate::lane::handle::breaker::BreakerInput;
+    (0..20).for_each(|_| _ = lane.report(BreakerInput::Failed, false, || "HTTP 500".into()));
     assert!(!lane.is_open());
 }
 

@@ -22,7 +22,7 @@ use crate::sandbox::judgement::{Judgement, Refusal};
 use crate::sandbox::request::{Answer, Header, Request};
 use account::{Settings, Terms};
 use answers::{RefusalFormat, envelope};
-use common::{Call, Refused, no};
+use common::{ReadRequest, Refused, no};
 use endpoint::Endpoint;
 use tokens::Tokens;
 
@@ -90,7 +90,7 @@ impl Fake for Solinkup {
         };
         let terms = self.terms(body.as_ref(), id.as_deref());
         let verdict = if request.method == "POST" {
-            let call = Call { endpoint, id: id.as_deref(), request, body: body.as_ref(), now_ms: now * 1000 };
+            let call = ReadRequest { endpoint, id: id.as_deref(), request, body: body.as_ref(), now_ms: now * 1000 };
             self.answer(&call, terms)
                 .map(|body| Answer::json(200, body.to_string()))
                 .map_err(|(refused, problem)| Refusal { answer: Answer::json(200, envelope(&refused)), problem })
@@ -146,7 +146,7 @@ impl Solinkup {
         named.or_else(|| of_key.first()).copied()
     }
 
-    fn answer(&self, call: &Call<'_>, terms: Option<&Terms>) -> Result<Value, Refused> {
+    fn answer(&self, call: &ReadRequest<'_>, terms: Option<&Terms>) -> Result<Value, Refused> {
         let own = |message: &str, problem: &str| no(RefusalFormat::Own("__400ERROR", message.to_owned()), problem);
         match call.request.header("content-type") {
             Header::Once(kind) if is_json(kind) => {}
