@@ -32,7 +32,7 @@ const TABLE: [(&str, &[&str]); 30] = [
     ("claim", &["redis"]),
     ("send", &["account", "platforms", "redis"]),
     ("settle", &["account", "delivery", "envelope", "kafka", "metrics", "platforms", "redis", "claim"]),
-    ("lane", &["account", "delivery", "envelope", "metrics", "platforms", "redis", "claim", "send", "settle"]),
+    ("lane", &["account", "event", "delivery", "envelope", "metrics", "platforms", "redis", "claim", "send", "settle"]),
     ("admit", &["account", "delivery", "envelope", "event", "kafka", "metrics", "platforms", "claim values", "lane"]),
     ("operate", &["account", "delivery", "kafka", "metrics", "redis", "storm", "lane::handle", "lane::threads"]),
     ("intake", &["account", "delivery", "kafka", "metrics", "redis", "storm", "admit", "lane"]),

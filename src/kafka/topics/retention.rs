@@ -10,7 +10,7 @@ use std::time::{Duration, Instant};
 
 use self::unread::Unread;
 use super::{AdminError, Cluster, TopicSettings};
-use crate::kafka::now_ms;
+use crate::clock::now_ms;
 
 /// The time between two looks at the retention.
 const EVERY: Duration = Duration::from_secs(60);

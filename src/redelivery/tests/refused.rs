@@ -21,7 +21,7 @@ impl World {
 
     /// Gives a record back as the lane does after such answers.
     fn give_back(&mut self, mut delivery: Box<Delivery>, refused: Refused) {
-        delivery.trial = None;
+        delivery.probe = None;
         delivery.refused = refused;
         self.waiting.admit(delivery, Instant::now());
     }
