@@ -7,12 +7,12 @@ use minijinja::{Error, ErrorKind, Value};
 
 use super::Bound;
 use super::answer::Said;
-use super::compose::{Failure, Parts};
+use super::compose::{AttemptValues, Failure};
 use super::prepare::{judge, tried};
 use super::seen::Seen;
 use crate::error::{Answer, DeliveryError, Fault};
 use crate::platforms::call::{
-    CALL_ANSWER_BYTES, Call, CallAnswer, CallEvent, CallLimit, CallReading, Parts as Requests, PreparedCall,
+    CALL_ANSWER_BYTES, Call, CallAnswer, CallEvent, CallLimit, CallReading, Parts, PreparedCall,
 };
 use crate::platforms::declared::answer_json::AnswerJson;
 use crate::platforms::declared::blobs::{Reader, Writer};
@@ -67,7 +67,7 @@ impl Calls {
         Some((program.call_names[at], program.calls.get(at)?, self.bounds.get(at).copied()?))
     }
 
-    fn composed(&self, rules: &CallRules, item: &Item, parts: &Parts) -> Result<Request, Failure> {
+    fn composed(&self, rules: &CallRules, item: &Item, parts: &AttemptValues) -> Result<Request, Failure> {
         let mut texts = Reader(item.text().unwrap_or_default());
         let event = kept(&mut texts);
         let mut scope = Scope::new();
@@ -118,13 +118,13 @@ impl Call for Calls {
         let item = Item::new(texts.finish());
         let limit = Self::limit(rules, bounds, &seen)?;
         let token = Value::from_pairs([("access", "token"), ("refresh", "token")]);
-        tried(&seen, &rules.form, self.composed(rules, &item, &Parts { now_ms, token, shown: false }))?;
-        Ok(PreparedCall { name, item, parts: Requests::One, destructive: false, warnings: Vec::new(), limit })
+        tried(&seen, &rules.form, self.composed(rules, &item, &AttemptValues { now_ms, token, shown: false }))?;
+        Ok(PreparedCall { name, item, parts: Parts::One, destructive: false, warnings: Vec::new(), limit })
     }
 
     fn request(&self, call: &PreparedCall, _part: u64, context: &Context<'_>) -> Result<Request, Fault> {
         let (_, rules, _) = self.rules(call.name).ok_or_else(|| Fault::whole("no call of this platform"))?;
-        let parts = Parts { now_ms: context.now_ms, token: self.bound.token(context)?, shown: true };
+        let parts = AttemptValues { now_ms: context.now_ms, token: self.bound.token(context)?, shown: true };
         let token = context.token.map(SecretString::expose);
         let request = self.bound.masked(&rules.form, token, || self.composed(rules, &call.item, &parts))?;
         Ok(Request { answer_bytes: CALL_ANSWER_BYTES, ..request })

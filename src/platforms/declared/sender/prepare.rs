@@ -2,7 +2,7 @@
 
 use minijinja::Value;
 
-use super::compose::{Failure, AttemptValues};
+use super::compose::{AttemptValues, Failure};
 use super::seen::Seen;
 use super::{Declared, native_content};
 use crate::error::DeliveryError;
