@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use clap::{Parser, Subcommand};
 
-use postback::app::played;
+use postback::app::local_sandbox;
 use postback::cli::source::{Access, Known};
 use postback::cli::{
     accounts, blocked, check, dead_letters, demo, load, platforms, preview, probe, reconcile, replay, run, sandbox,
@@ -107,7 +107,7 @@ fn ask(access: &Access, work: impl AsyncFnOnce(&Known<'_>) -> anyhow::Result<()>
 /// Serves fakes of the accounts in the configuration, or of example accounts without one.
 fn serve_fakes(args: sandbox::SandboxArgs) -> Result<(), Exit> {
     let accounts = match &args.config {
-        Some(file) => played::accounts(&load(Some(file))?),
+        Some(file) => local_sandbox::accounts(&load(Some(file))?),
         None => SandboxAccount::examples(),
     };
     args.faults().map_err(|error| Exit::usage(format!("{error:#}")))?;

@@ -96,6 +96,7 @@ const TABLE: [(&str, &[&str]); 30] = [
             "account",
             "admin",
             "app",
+            "config",
             "demo",
             "envelope",
             "inspect",

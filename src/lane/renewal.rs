@@ -36,7 +36,7 @@ impl Lane {
                 Ok(()) => queues.ended(None, Some(delivery)),
                 Err(error) => {
                     self.got_permit(&delivery);
-                    refused.push(AttemptedDelivery { delivery, key: None, held: None, result: Err(error) });
+                    refused.push(AttemptedDelivery { delivery, key: None, guard: None, result: Err(error) });
                 }
             }
         }

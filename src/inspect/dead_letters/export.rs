@@ -6,7 +6,7 @@ use schemars::JsonSchema;
 use serde::Deserialize;
 use serde_json::{Map, Value};
 
-use crate::inspect::dead_letters::letter::DeadLetter;
+use crate::inspect::dead_letters::dead_letter::DeadLetter;
 use crate::inspect::dead_letters::state::State;
 
 pub use walk::Walk;

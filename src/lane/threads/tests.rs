@@ -39,9 +39,9 @@ fn records_of_many_lanes_reach_each_thread_in_one_message() {
     let _ = rustls::crypto::ring::default_provider().install_default();
     let (lanes, mut prepared) = prepare(&roster, &bounds, &Arc::default(), &SecretString::default(), 2).unwrap();
     lanes.deliver((0..20).map(|lane| (lane, Vec::new())));
-    for (seats, (_, posts)) in prepared.seats.iter().zip(&mut prepared.inboxes) {
+    for (setups, (_, posts)) in prepared.setups.iter().zip(&mut prepared.inboxes) {
         let post = posts.try_recv().unwrap();
-        let own: Vec<_> = seats.iter().map(|seat| seat.handle.index).collect();
+        let own: Vec<_> = setups.iter().map(|setup| setup.handle.index).collect();
         assert_eq!(post.iter().map(|(lane, _)| lane.index).collect::<Vec<_>>(), own);
         assert!(posts.try_recv().is_err());
     }

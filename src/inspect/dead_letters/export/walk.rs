@@ -3,9 +3,9 @@
 use std::collections::{HashMap, VecDeque};
 use std::sync::Arc;
 
+use crate::inspect::dead_letters::dead_letter::DeadLetter;
 use crate::inspect::dead_letters::filter::Filter;
 use crate::inspect::dead_letters::index::Cursor;
-use crate::inspect::dead_letters::letter::DeadLetter;
 use crate::inspect::dead_letters::scan::Scan;
 use crate::inspect::dead_letters::state::State;
 use crate::kafka::topics::AdminError;
