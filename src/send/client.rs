@@ -27,7 +27,6 @@ mod connect;
 mod connection;
 mod growth;
 mod lookup;
-mod patience;
 mod proxy;
 mod room;
 mod sources;
@@ -51,9 +50,8 @@ pub use body::NoBody;
 pub use connect::Connector;
 #[cfg(test)]
 pub use connect::trusting;
-use connection::Connection;
+use connection::{Connection, Exchange};
 use growth::{Growth, Starting};
-use patience::Queue;
 pub use proxy::ProxyFailure;
 pub use room::Room;
 pub use sources::{is_bad_certificate, sources};
@@ -61,6 +59,12 @@ pub use sources::{is_bad_certificate, sources};
 pub use tcp::reachable;
 pub use tcp::{PrivateAddress, addresses};
 pub use way::PrivateName;
+
+/// If an attempt needs one more connection than are kept, it first waits for one that becomes free: this many times as long
+/// as a request usually takes, within these bounds. A connection that becomes free costs less than one that is made and
+/// soon closed.
+const PATIENCE: u32 = 4;
+const PATIENCE_BOUNDS: (Duration, Duration) = (Duration::from_millis(50), Duration::from_secs(1));
 
 /// The connections of one account to one of its base URLs.
 pub struct Connections {
@@ -72,9 +76,8 @@ pub struct Connections {
     /// The unused connections. The last used one is at the back and is used next.
     kept: RefCell<VecDeque<Connection>>,
     most_kept: Cell<usize>,
-    /// How many there may be without a wait for one of them.
-    at_once: Cell<usize>,
-    queue: Queue,
+    /// The smoothed time for which a connection is taken.
+    taken_for: Cell<Duration>,
 }
 
 impl Connections {
@@ -87,8 +90,7 @@ impl Connections {
             growth: Arc::default(),
             kept: RefCell::default(),
             most_kept: Cell::new(usize::MAX),
-            at_once: Cell::new(usize::MAX),
-            queue: Queue::default(),
+            taken_for: Cell::new(PATIENCE_BOUNDS.1 / PATIENCE),
         }
     }
 
@@ -97,16 +99,14 @@ impl Connections {
         &self.origin
     }
 
-    /// Keeps at most `most` unused connections beyond the next sweep, and makes more than `at_once` only for attempts that
-    /// have waited.
-    pub fn keep_at_most(&self, most: usize, at_once: usize) {
+    /// Keeps at most `most` unused connections beyond the next sweep.
+    pub fn keep_at_most(&self, most: usize) {
         self.most_kept.set(most);
-        self.at_once.set(at_once);
     }
 
-    /// A kept connection, if one is still open and no other attempt waits for it.
+    /// A kept connection, if one is still open.
     pub fn kept(&self) -> Option<Line<'_>> {
-        let connection = if self.queue.is_empty() { self.take() } else { None }?;
+        let connection = self.take()?;
         Some(self.line_of(connection, true))
     }
 
@@ -115,12 +115,13 @@ impl Connections {
     /// # Errors
     /// [`Failure::Connect`], [`Failure::ConnectTimeout`].
     pub async fn line(&self, limit: Duration) -> Result<Line<'_>, Failure> {
-        let (connection, kept) = self.take_or_connect(limit).await?;
+        let took = timeout(limit, self.take_or_connect(limit)).await;
+        let (connection, kept) = took.unwrap_or(Err(Failure::ConnectTimeout))?;
         Ok(self.line_of(connection, kept))
     }
 
     fn line_of(&self, connection: Connection, kept: bool) -> Line<'_> {
-        Line { connections: self, connection: Some(connection), kept }
+        Line { connections: self, connection: Some(connection), kept, since: Instant::now() }
     }
 
     /// Connects as for a request, with TLS if the scheme demands it, and sends nothing.
@@ -128,12 +129,13 @@ impl Connections {
     /// # Errors
     /// [`Failure::Connect`], [`Failure::ConnectTimeout`].
     pub async fn probe(&self) -> Result<(), Failure> {
-        self.connect(self.growth.start_anyway(), self.connect_timeout).await.map(drop)
+        self.connect(self.growth.start_anyway()).await.map(drop)
     }
 
     /// Takes the unused connections of another one to the same host, made in the same way.
     pub fn take_over(&self, earlier: &Connections) {
         self.kept.borrow_mut().extend(earlier.kept.borrow_mut().drain(..));
+        self.taken_for.set(earlier.taken_for.get());
     }
 
     /// Closes connections that have been unused for too long, and those that are more than may be kept.
@@ -145,42 +147,38 @@ impl Connections {
     }
 
     async fn take_or_connect(&self, limit: Duration) -> Result<(Connection, bool), Failure> {
-        let end = Instant::now() + limit;
-        let mut waiting = self.queue.enter(limit);
-        let mut may_take = waiting.is_first;
+        // Most of the limit stays for connecting.
+        let patience = self.patience().min(limit / 4);
+        let patient_until = Instant::now() + patience;
         loop {
-            // It is in line from here on: what becomes free while it looks at its wait is told to it as well.
-            let mut changed = pin!(self.growth.changed.notified());
-            if let Some(connection) = if may_take { self.take() } else { None } {
+            if let Some(connection) = self.take() {
                 return Ok((connection, true));
             }
-            loop {
-                let left = end.saturating_duration_since(Instant::now());
-                if left.is_zero() {
-                    return Err(Failure::ConnectTimeout);
-                }
-                let may_grow = self.growth.total() < self.at_once.get() || waiting.is_over();
-                if may_grow && let Some(starting) = self.growth.start() {
-                    waiting.connects();
-                    // Boxed, because most attempts only wait, and the future that connects is far larger.
-                    return Ok((Box::pin(self.connect(starting, left.min(self.connect_timeout))).await?, false));
-                }
-                tokio::select! {
-                    biased;
-                    () = changed.as_mut() => break,
-                    () = sleep_until(waiting.looks_at().min(end)) => {}
-                }
+            let now = Instant::now();
+            let may_grow = self.growth.total() < self.most_kept.get() || now >= patient_until;
+            if may_grow && let Some(starting) = self.growth.start() {
+                // Boxed, because most attempts only wait, and the future that connects is far larger.
+                return Ok((Box::pin(self.connect(starting)).await?, false));
             }
-            may_take = true;
+            // A waiter that must not make a connection yet may be woken in place of one that may, so each looks again.
+            let look_again = if now < patient_until { patient_until } else { now + patience };
+            tokio::select! {
+                () = self.growth.changed.notified() => {}
+                () = sleep_until(look_again) => {}
+            }
         }
     }
 
-    async fn connect(&self, starting: Starting, limit: Duration) -> Result<Connection, Failure> {
+    fn patience(&self) -> Duration {
+        (self.taken_for.get() * PATIENCE).clamp(PATIENCE_BOUNDS.0, PATIENCE_BOUNDS.1)
+    }
+
+    async fn connect(&self, starting: Starting) -> Result<Connection, Failure> {
         let connecting = async {
             let stream = self.connector.connect(&self.origin).await.map_err(Failure::Connect)?;
             Ok(Connection::over(stream, starting))
         };
-        timeout(limit, connecting).await.unwrap_or(Err(Failure::ConnectTimeout))
+        timeout(self.connect_timeout, connecting).await.unwrap_or(Err(Failure::ConnectTimeout))
     }
 
     /// The last used of the kept connections that are still open.
@@ -197,6 +195,14 @@ impl Connections {
         self.kept.borrow_mut().push_back(connection);
         self.growth.changed.notify_one();
     }
+
+    /// Takes a connection back that was taken at `since`.
+    fn take_back(&self, exchange: Exchange, since: Instant) {
+        if let Some(connection) = exchange.end() {
+            self.taken_for.set((self.taken_for.get() * 7 + (connection.idle_since() - since)) / 8);
+            self.keep(connection);
+        }
+    }
 }
 
 /// A connection for one request. If it is not used, it goes back to the kept ones.
@@ -206,6 +212,7 @@ pub struct Line<'a> {
     connection: Option<Connection>,
     /// It was used before, so its other end may have closed it.
     kept: bool,
+    since: Instant,
 }
 
 impl<'a> Line<'a> {
@@ -245,10 +252,8 @@ impl<'a> Line<'a> {
                 let mut room = None;
                 let read = before(deadline.as_mut(), exchange.read(incoming, answer_bytes, &mut room)).await;
                 let mut body = read.unwrap_or(Err(NoBody::Cut("the answer did not end in time")));
-                if body.is_ok()
-                    && let Some(connection) = exchange.end()
-                {
-                    self.connections.keep(connection);
+                if body.is_ok() {
+                    self.connections.take_back(*exchange, self.since);
                 }
                 if room.is_none() && answer_bytes > room::SHORT && body.as_ref().is_ok_and(|b| body::is_packed(b)) {
                     match before(deadline.as_mut(), Room::of(answer_bytes)).await {

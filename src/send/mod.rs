@@ -188,10 +188,9 @@ impl Dispatcher {
         }
     }
 
-    /// Keeps at most `most` unused connections to each host, and makes more than `at_once` only for attempts that have
-    /// waited.
-    pub fn keep_at_most(&self, most: usize, at_once: usize) {
-        self.hosts.iter().for_each(|host| host.connections.keep_at_most(most, at_once));
+    /// Keeps at most `most` unused connections to each host.
+    pub fn keep_at_most(&self, most: usize) {
+        self.hosts.iter().for_each(|host| host.connections.keep_at_most(most));
     }
 
     /// Closes connections that were unused for a while.

@@ -12,7 +12,6 @@ use crate::lane::handle::LaneHandle;
 use crate::lane::state::{Lane, LaneParts};
 use crate::lane::threads::equipment::{Equipment, LaneSetup};
 use crate::redis::batcher::Batcher;
-use crate::send::Dispatcher;
 use crate::send::quota::Quota;
 use crate::send::rate::{Alone, Limiter};
 use crate::send::token::Tokens;
@@ -23,9 +22,6 @@ use crate::settle::outbox::Outbox;
 /// connection is a socket and the state of its TLS. An account that needs more than its share makes them only after a wait,
 /// and the next sweep closes what it does not use.
 const KEPT: usize = 1024;
-/// How many connections one thread makes without any wait, shared in the same way. Of a burst over many accounts most are
-/// used too seldom to be worth their cost.
-const AT_ONCE: usize = 256;
 
 /// See the module.
 pub(super) struct Fleet {
@@ -65,20 +61,20 @@ impl Fleet {
             tasks.spawn_local(unconstrained(lane.run(inbox)));
         }
         let lanes = self.lanes.borrow();
-        let count = lanes.len();
-        lanes.iter().for_each(|running| share_connections(&running.lane.dispatcher, count));
+        let kept = kept(lanes.len());
+        lanes.iter().for_each(|running| running.lane.dispatcher.keep_at_most(kept));
     }
 
     /// Lets a lane go on with other settings. What is returned has to be given to [`Fleet::retire`].
     pub(super) fn equip(&self, index: usize, equipment: Equipment, tasks: &mut JoinSet<()>) -> Retired {
         let mut lanes = self.lanes.borrow_mut();
-        let count = lanes.len();
+        let kept = kept(lanes.len());
         let Some(running) = lanes.iter_mut().find(|running| running.lane.handle.index == index) else {
             return Retired(None);
         };
         let old = running.lane.clone();
         let parts = self.parts(equipment, &old.handle, Some(&old.limiter));
-        share_connections(&parts.dispatcher, count);
+        parts.dispatcher.keep_at_most(kept);
         parts.dispatcher.take_over(&old.dispatcher);
         if !Rc::ptr_eq(&parts.limiter, &old.limiter) {
             running.limiter.abort();
@@ -150,10 +146,8 @@ impl Running {
     }
 }
 
-/// Gives an account its share, as one of so many lanes.
-fn share_connections(dispatcher: &Dispatcher, lanes: usize) {
-    let share = |of: usize| (of / lanes.max(1)).max(1);
-    dispatcher.keep_at_most(share(KEPT), share(AT_ONCE));
+fn kept(lanes: usize) -> usize {
+    (KEPT / lanes.max(1)).max(1)
 }
 
 /// The bucket of an account's rate. Calls have one of their own, so that they take no slot from conversions.

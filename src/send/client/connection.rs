@@ -48,6 +48,11 @@ impl Connection {
         self.idle_since -= by;
     }
 
+    /// Since when it is unused.
+    pub(super) fn idle_since(&self) -> Instant {
+        self.idle_since
+    }
+
     /// Waits until it is too old, or the other end has closed it.
     pub(super) async fn spent(&mut self) {
         let old = self.idle_since + IDLE;

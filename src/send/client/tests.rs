@@ -75,97 +75,41 @@ async fn no_more_than_were_allowed_are_kept_for_later() {
         connection.drain();
     });
     let connections = connections(&server);
-    connections.keep_at_most(2, 3);
+    connections.keep_at_most(2);
     let three = [(); 3].map(|()| exchange(&connections));
     assert!(futures_util::future::join_all(three).await.iter().all(Result::is_ok));
     connections.sweep();
     assert_eq!((server.connections(), connections.kept.borrow().len()), (3, 2));
 }
 
-/// A server that holds back the answer on its first connection until the sender is used or dropped.
-fn holding_the_first() -> (Server, std::sync::mpsc::Sender<()>) {
-    let (let_go, gate) = std::sync::mpsc::channel::<()>();
-    let gate = std::sync::Mutex::new(gate);
-    let server = Server::start(move |mut connection| {
-        connection.request();
-        if connection.number == 0 {
-            let _ = gate.lock().unwrap().recv();
-        }
-        connection.say(&answer("200 OK", "ok"));
-        connection.drain();
-    });
-    (server, let_go)
-}
-
-fn poll_once(future: Pin<&mut impl Future>) -> bool {
-    future.poll(&mut Context::from_waker(Waker::noop())).is_ready()
-}
-
 #[tokio::test]
-async fn one_more_than_are_made_at_once_is_made_only_for_an_attempt_that_has_waited() {
-    for (at_once, made_at_once) in [(1, false), (2, true)] {
-        let (server, let_go) = holding_the_first();
+async fn one_more_than_are_kept_is_made_only_for_an_attempt_that_has_waited() {
+    for (kept, made_at_once) in [(1, false), (2, true)] {
+        let (let_go, gate) = std::sync::mpsc::channel::<()>();
+        let gate = std::sync::Mutex::new(gate);
+        let server = Server::start(move |mut connection| {
+            connection.request();
+            if connection.number == 0 {
+                let _ = gate.lock().unwrap().recv();
+            }
+            connection.say(&answer("200 OK", "ok"));
+            connection.drain();
+        });
         let connections = connections(&server);
-        connections.keep_at_most(2, at_once);
+        connections.keep_at_most(kept);
         let mut hanging = Box::pin(exchange(&connections));
         while server.requests().is_empty() {
             assert!(timeout(Duration::from_millis(5), &mut hanging).await.is_err());
         }
         let began = Instant::now();
         let mut second = Box::pin(exchange(&connections));
-        assert!(!poll_once(second.as_mut()));
-        assert_eq!(connections.growth.total() == 2, made_at_once, "{at_once} at once");
-        assert!(second.await.is_ok() && (made_at_once || began.elapsed() >= patience::LOOK_AFTER));
+        assert!(second.as_mut().poll(&mut Context::from_waker(Waker::noop())).is_pending());
+        assert_eq!(connections.growth.total() == 2, made_at_once, "{kept} are kept");
+        let patience = connections.patience();
+        assert!(second.await.is_ok() && (made_at_once || began.elapsed() >= patience));
         drop(let_go);
         assert!(hanging.await.is_ok());
     }
-}
-
-#[tokio::test]
-async fn on_a_thread_without_time_to_spare_it_waits_longer_and_not_for_ever() {
-    let (server, let_go) = holding_the_first();
-    let connections = connections(&server);
-    connections.keep_at_most(2, 1);
-    let busy = tokio::spawn(async {
-        loop {
-            std::thread::sleep(Duration::from_millis(2));
-            tokio::task::yield_now().await;
-        }
-    });
-    let mut hanging = Box::pin(exchange(&connections));
-    while server.requests().is_empty() {
-        assert!(timeout(Duration::from_millis(5), &mut hanging).await.is_err());
-    }
-    let began = Instant::now();
-    assert!(exchange(&connections).await.is_ok());
-    assert!(began.elapsed() >= patience::LONGEST);
-    busy.abort();
-    drop(let_go);
-    assert!(hanging.await.is_ok());
-}
-
-#[tokio::test]
-async fn who_comes_later_waits_behind_those_that_wait() {
-    let (server, let_go) = holding_the_first();
-    let connections = connections(&server);
-    connections.keep_at_most(1, 1);
-    let mut first = Box::pin(exchange(&connections));
-    while server.requests().is_empty() {
-        assert!(timeout(Duration::from_millis(5), &mut first).await.is_err());
-    }
-    let mut second = Box::pin(connections.line(LONG));
-    assert!(!poll_once(second.as_mut()));
-    drop(let_go);
-    assert!(first.await.is_ok());
-    assert_eq!(connections.kept.borrow().len(), 1);
-    assert!(connections.kept().is_none(), "it is the second one's");
-    let mut third = Box::pin(connections.line(LONG));
-    assert!(!poll_once(third.as_mut()));
-    drop(second.await.unwrap());
-    assert!(connections.kept().is_none(), "and now the third one's");
-    drop(third.await.unwrap());
-    assert!(connections.kept().is_some());
-    assert_eq!(server.connections(), 1);
 }
 
 #[tokio::test]
