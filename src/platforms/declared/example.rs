@@ -2,17 +2,18 @@
 
 mod account;
 mod call;
+mod stated;
 
 use bytes::Bytes;
 use serde_json::Value;
 
-use super::definition::{Example, Refused, Shape};
+use super::definition::{Example, Shape};
 use super::platform::DeclaredPlatform;
-use crate::error::{DeliveryError, Disposition};
+use crate::error::DeliveryError;
 use crate::event::{ConversionEvent, Published, decode};
-use crate::platforms::reading::Verdict;
 use crate::platforms::{Context, Prepared, Sender};
 use account::ExampleAccount;
+use stated::as_stated;
 
 /// The account of an example has no other name.
 const ACCOUNT: &str = "example";
@@ -100,37 +101,5 @@ impl DeclaredPlatform {
         event.write(&mut text);
         decoded.published = Published(Bytes::from(text));
         Ok(Ok(decoded))
-    }
-}
-
-fn refusal(error: &DeliveryError) -> (&'static str, String) {
-    let reason = match error.disposition() {
-        Disposition::DeadLetter(reason) => reason.as_str(),
-        _ => "",
-    };
-    (reason, error.fault().map(|fault| fault.field.to_string()).unwrap_or_default())
-}
-
-/// Whether an event is refused as its example states.
-fn as_stated(error: &DeliveryError, stated: Option<&Refused>) -> Result<(), String> {
-    let (reason, field) = refusal(error);
-    match stated {
-        None => {
-            let detail = error.fault().map(|fault| fault.detail.clone()).unwrap_or_default();
-            Err(format!("the event is refused as {reason} of {field:?}: {detail}"))
-        }
-        Some(stated) if (reason, &field) == (&stated.reason, &stated.field) => Ok(()),
-        Some(stated) => Err(format!(
-            "the event is refused as {reason} of {field:?}, not as {} of {:?}",
-            stated.reason, stated.field
-        )),
-    }
-}
-
-fn class(verdict: &Verdict) -> &'static str {
-    match verdict {
-        Ok(_) => "delivered",
-        Err(DeliveryError::Refresh(answer)) if answer.sign_again => "once_more",
-        Err(error) => error.class().map_or("", |class| class.as_str()),
     }
 }

@@ -3,6 +3,7 @@
 mod call;
 mod form;
 mod reading;
+mod rule;
 mod shape;
 mod slot;
 
@@ -10,7 +11,7 @@ use std::cell::RefCell;
 use std::sync::Arc;
 
 use super::definition::{Check, Definition, Key, KeyKind, Native, Ordered};
-use super::engine::{Compiler, Expr, Uses, Variable};
+use super::engine::{Compiler, Uses, Variable};
 use super::interner::{intern, intern_all};
 use super::load::source;
 use crate::config::problem::{Problems, Report};
@@ -19,6 +20,7 @@ use crate::platforms::reading::BatchLimits;
 pub(super) use call::{Bounds, CallRules, bounds};
 pub(super) use form::{Address, Body, Form, SignPlace};
 pub(super) use reading::{AnswerRules, ItemRules, TokenRules};
+pub(super) use rule::{CheckRule, Requirement};
 pub(super) use shape::{JsonText, Op};
 use slot::OF_EVENT;
 pub(super) use slot::Slot;
@@ -46,17 +48,6 @@ pub(super) struct Program {
     pub secrets: Vec<String>,
     /// The members of `platform_params` that some expression names; `None`: it names all of them together.
     pub params: Option<Vec<&'static str>>,
-}
-
-/// Field, and when it must be there; `None`: always.
-pub(super) type Requirement = (&'static str, Option<Expr>);
-
-/// A rule of `[check]`.
-#[derive(Debug)]
-pub(super) struct CheckRule {
-    pub field: &'static str,
-    pub when: Expr,
-    pub says: Box<str>,
 }
 
 /// `[batch]`.

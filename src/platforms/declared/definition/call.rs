@@ -2,8 +2,8 @@
 
 use serde::Deserialize;
 
+use super::parts::{Answer, Check, RequestPart};
 use super::values::{Ordered, Shape, Template};
-use super::{Answer, Check, RequestPart};
 use crate::platforms::call::PersonalKind;
 
 /// One call: one request, one result.

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use http::{HeaderMap, HeaderName, HeaderValue};
 
-use super::class;
+use super::stated::class;
 use crate::config::problem::{Place, Report};
 use crate::config::read::Rest;
 use crate::config::tree::{self, Node, Table};

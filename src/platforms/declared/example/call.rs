@@ -1,7 +1,7 @@
 //! The examples of calls: from the event to the request, from the answer to the result.
 
 use super::account::{ExampleAccount, header_map, http_answer};
-use super::{as_stated, class};
+use super::stated::{as_stated, class};
 use crate::error::DeliveryError;
 use crate::platforms::Context;
 use crate::platforms::call::{Call, CallAnswer, CallEvent, PreparedCall};

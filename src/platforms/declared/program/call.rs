@@ -10,8 +10,8 @@ use crate::platforms::declared::engine::{Compiler, Expr, Template, Uses, Variabl
 use crate::platforms::declared::interner::intern;
 use crate::platforms::declared::program::form::Form;
 use crate::platforms::declared::program::reading::{AnswerRules, OF_ANSWER};
+use crate::platforms::declared::program::rule::{CheckRule, Requirement};
 use crate::platforms::declared::program::shape::Op;
-use crate::platforms::declared::program::{CheckRule, Requirement};
 use crate::units::parse_duration;
 
 /// What the rules of a call can name.
