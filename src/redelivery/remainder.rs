@@ -64,15 +64,17 @@ impl Remainders {
         lane.is_none_or(|lane| lane.is_removed() || lane.account().rollout.releases(partition))
     }
 
+    /// Gives the records of a partition that rests back, so that the consumer reads them again. It rests until the
+    /// consumer has taken it away, because what comes before that is read again too.
+    pub(super) fn read_again(&mut self, place: &Place) {
+        let resting = self.resting.get_mut(place);
+        resting.into_iter().flat_map(|resting| resting.acks.drain(..)).for_each(give_back_unread);
+    }
+
     /// Drops what is known of a partition that leaves.
     pub(super) fn leaves(&mut self, place: &Place) {
-        self.resting.remove(place).into_iter().for_each(Resting::give_back);
-    }
-}
-
-impl Resting {
-    fn give_back(self) {
-        self.acks.into_iter().for_each(give_back_unread);
+        self.read_again(place);
+        self.resting.remove(place);
     }
 }
 

@@ -17,15 +17,19 @@ const LOOK: Duration = Duration::from_millis(250);
 const OLD: Duration = Duration::from_secs(20 * 24 * 3600);
 
 impl Waiting {
-    /// Leaves a record of a remainder where it is, if its share does not cover it. Otherwise it returns the record.
+    /// Leaves a record of a remainder where it is, if its share does not cover it, or if another one rests there: it is read
+    /// again with that one, and would be read twice if it went before. Otherwise it returns the record.
     pub(super) fn rest(&mut self, record: Record, ack: AckHandle, now_ms: i64) -> Option<(Record, AckHandle)> {
-        if !self.remainders.is(&record.topic) || self.remainders.releases(&record.topic, record.partition, &self.lanes)
-        {
+        if !self.remainders.is(&record.topic) {
+            return Some((record, ack));
+        }
+        let place = (record.topic.clone(), record.partition);
+        if !self.remainders.rests(&place) && self.remainders.releases(&place.0, place.1, &self.lanes) {
             return Some((record, ack));
         }
         ack.open().set_stage(Stage::Waiting);
         let since_ms = Envelope::read(&record, Source::Owned, now_ms).0.since_ms();
-        let resting = self.remainders.resting.entry((record.topic, record.partition)).or_insert_with(|| {
+        let resting = self.remainders.resting.entry(place).or_insert_with(|| {
             self.pauses += 1;
             Resting { acks: Vec::new(), since_ms }
         });
@@ -44,8 +48,7 @@ impl Waiting {
         let read = self.buffers.keys().filter(|(topic, _)| self.remainders.is(topic));
         let shrunk: Vec<Place> = read.filter(|place| !covered(place)).cloned().collect();
         for place in &grown {
-            self.remainders.leaves(place);
-            self.pauses += 1;
+            self.remainders.read_again(place);
         }
         for place in &shrunk {
             self.empty(place).into_iter().for_each(give_back);

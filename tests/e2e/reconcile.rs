@@ -246,6 +246,10 @@ fn over_http_one_reads_at_a_time_and_can_be_stopped() {
     let said = second["error"]["message"].as_str().unwrap_or_default();
     assert!(status == 409 && said.contains(id), "{second}");
     let path = format!("{HTTP}/{id}");
+    // The total grows as further topics begin.
+    eventually(secs(60), "the receipts are being read", || {
+        ask(&worker, "GET", &path, &Value::Null).1["total"].as_u64() > Some(1000)
+    });
     let (status, stopped) = ask(&worker, "DELETE", &path, &Value::Null);
     assert_eq!((status, &stopped["ledger"]), (200, &Value::Null), "{stopped}");
     eventually(secs(120), "the reading has stopped", || {

@@ -106,3 +106,26 @@ fn a_larger_topic_or_an_account_that_is_gone_keeps_nothing_back() {
     assert!(!world.waiting.pause_wanted(gone, 50));
     assert!(world.outbox.try_recv().is_ok(), "its events end");
 }
+
+#[test]
+fn of_a_partition_whose_share_grew_nothing_goes_before_it_is_read_again_with_what_rests() {
+    let mut world = world();
+    world.receive_id("d", REMAINDER, 13);
+    let mut account = Account::clone(&world.lane.account());
+    account.rollout = Share::of_hundredths(2_000);
+    world.lane.set_account(Arc::new(account));
+    // The share covers the partition now, and the first record of it is not given back yet.
+    world.receive_id("f", REMAINDER, 13);
+    world.look();
+    assert_eq!(world.told(), (vec![], vec![]), "the second record would be read twice");
+    world.waiting.tick(Instant::now() + Duration::from_secs(1));
+    world.receive_id("g", REMAINDER, 13);
+    world.look();
+    assert!(world.waiting.pause_wanted(REMAINDER, 13), "the consumer has not taken it away yet");
+    assert_eq!(world.told(), (vec![], vec![]), "nor the third");
+    world.waiting.leaving(&Assignment::new(REMAINDER.into(), 13, 1));
+    assert!(!world.waiting.pause_wanted(REMAINDER, 13));
+    world.receive_id("d", REMAINDER, 13);
+    world.look();
+    assert_eq!(world.told().0.len(), 1, "read again");
+}
