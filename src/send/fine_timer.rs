@@ -1,8 +1,8 @@
 //! A timer that is finer than the runtime's, which rounds up to a millisecond.
 //!
-//! With the runtime's own timer in its place, an event of a stream of 1,000 a second reaches its platform after 2.4 ms
-//! instead of 1.2 (median from publishing to the platform, four runs against three on a busy machine): most reservations wait for
-//! the one before. CPU per event and throughput are the same with either.
+//! Measured with `tests/bench/run --cells latency` (2,000 events a second, two short runs each, 2026-11-29): with it an event
+//! reaches its platform after 1.5 to 1.6 ms (median), with the runtime's own timer in its place after 2.0 to 2.2 ms; p99 is
+//! 14 to 16 ms with it and 7 to 10 ms without, and CPU per event 210 against 198 µs.
 
 use tokio::time::Instant;
 
