@@ -75,7 +75,14 @@ impl Api {
             request = request.bearer_auth(token.expose());
         }
         let base = mask_text(&self.base).into_owned();
-        let no_answer = |error: reqwest::Error| anyhow::anyhow!("{base} does not answer: {}", error.without_url());
+        // The error itself says only that it is one; its cause names it, e.g. a refused connection.
+        let no_answer = |error: reqwest::Error| {
+            let error = anyhow::Error::new(error.without_url());
+            anyhow::anyhow!(
+                "{base} does not answer: {}; start the worker, or name its address with --admin",
+                error.root_cause()
+            )
+        };
         let response = request.send().await.map_err(no_answer)?;
         let status = response.status();
         let body = response.bytes().await.map_err(no_answer)?;
