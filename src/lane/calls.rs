@@ -5,12 +5,10 @@
 //! pages keeps it. A visit that goes on after a failure begins with the first page whose result is not acknowledged.
 
 mod chunks;
-
-use std::time::Duration;
+mod lease;
 
 use tokio::time::{Instant, sleep};
 
-use crate::account::WhenUnavailable;
 use crate::claim::ClaimGuard;
 use crate::clock::now_ms;
 use crate::delivery::progress::Stage;
@@ -18,6 +16,7 @@ use crate::delivery::{Called, Delivery};
 use crate::error::{Class, DeliveryError, Fault};
 use crate::lane::attempt::{Stop, count_failed, inline_delay, judge, note_unclassified, wait_for_slot};
 use crate::lane::calls::chunks::Chunks;
+use crate::lane::calls::lease::renew;
 use crate::lane::claiming::{check_time, claim, event, give_up, refuse_second_send};
 use crate::lane::counting::{count, declare};
 use crate::lane::quota::count_request;
@@ -34,9 +33,6 @@ use crate::send::token::{Token, Turn};
 use crate::settle::policy::InlineDelays;
 use crate::settle::result::Part;
 use crate::settle::{Attempted, Progress};
-
-/// The longest pause between two tries to renew a claim while Redis is away.
-const LONGEST_PAUSE: Duration = Duration::from_secs(2);
 
 enum Sent {
     /// All of the call is answered and published.
@@ -156,32 +152,6 @@ fn is_sent<T, E>(sent: &Result<T, Unanswered<DeliveryError, E>>) -> bool {
         Ok(_) => true,
         Err(Unanswered::Failed(failure)) => failure.answer().is_none_or(|answer| answer.sent),
         Err(Unanswered::Closed | Unanswered::Stopped(_)) => false,
-    }
-}
-
-/// Begins the lease again before the next request. `false`: the claim has to be made again.
-async fn renew(delivery: &mut Delivery, lane: &Lane, guard: &mut Option<ClaimGuard>) -> Result<bool, DeliveryError> {
-    let mut pause = Duration::from_millis(100);
-    loop {
-        if let Some(why) = lane.interruption(delivery) {
-            return Err(why);
-        }
-        delivery.ack.open().set_stage(Stage::Claiming);
-        let Some(ours) = guard.as_mut() else { return Ok(false) };
-        match lane.dedupe.renew(&event(delivery)?.claim_request, &mut ours.claim).await {
-            Ok(true) => return Ok(true),
-            Ok(false) => {
-                // Another process has taken it over, or Redis has forgotten it: nothing is left to release.
-                *guard = None;
-                return Ok(false);
-            }
-            // Claimed again, it goes on without Redis.
-            Err(_) if lane.account.when_unavailable == WhenUnavailable::Deliver => return Ok(false),
-            Err(_) => tokio::select! {
-                () = sleep(pause) => pause = (pause * 2).min(LONGEST_PAUSE),
-                _ = lane.interrupted(delivery) => {}
-            },
-        }
     }
 }
 

@@ -2,7 +2,6 @@
 import argparse
 import json
 import pathlib
-import signal
 import statistics
 import subprocess
 import sys
@@ -244,8 +243,6 @@ def row(name, does, result, control, wrong):
 
 
 def main():
-    # As a raised exit, so that what was started is stopped.
-    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))
     parser = argparse.ArgumentParser(prog="tests/bench/isolation", description="What one account's platform does wrong, another account must not feel")
     parser.add_argument("--variants", default=",".join(VARIANTS), help=f"by comma: {', '.join(VARIANTS)}")
     parser.add_argument("--minutes", type=float, default=10, help="how long the fault lasts (10)")
@@ -253,10 +250,7 @@ def main():
     parser.add_argument("--rate", type=int, default=500, help="events per second of each account (500); a lane's limit is half as much again")
     parser.add_argument("--warm", type=int, default=20, help="seconds at half of the rate before anything is measured (20)")
     parser.add_argument("--json", help="a file for the result")
-    parser.add_argument("--binary", help="another build of postback")
-    for name, kind in (("--work", str), ("--built", str), ("--kafka-pid", int), ("--redis-pid", int)):
-        parser.add_argument(name, type=kind, help=argparse.SUPPRESS)
-    options = parser.parse_args()
+    options = measure.parse(parser)
     names = options.variants.split(",")
     if unknown := set(names) - set(VARIANTS):
         parser.error(f"no such variant: {', '.join(sorted(unknown))}; there are {', '.join(VARIANTS)}")

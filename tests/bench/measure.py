@@ -482,19 +482,24 @@ def machine():
     return f"{os.cpu_count()} × {model}, {memory_gib:.0f} GiB"
 
 
-def main():
-    # As a raised exit, so that what was started is stopped.
+def parse(parser):
+    """The options, with those that every script of the benchmark has. From here on SIGTERM raises an exit, so that what was
+    started is stopped."""
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))
+    parser.add_argument("--binary", help="another build of postback")
+    for name, kind in (("--work", str), ("--built", str), ("--kafka-pid", int), ("--redis-pid", int)):
+        parser.add_argument(name, type=kind, help=argparse.SUPPRESS)
+    return parser.parse_args()
+
+
+def main():
     parser = argparse.ArgumentParser(prog="tests/bench/run", description="postback beside the plain loop, on real Kafka and Redis")
     cells = {"backlog": print_backlog, "rate": print_rate, "batches": print_batches, "declared": print_declared, "memory": print_memory, "latency": print_latency, "isolation": print_isolation, "accounts": print_accounts}
     parser.add_argument("--cells", default=",".join(cells), help=f"by comma: {', '.join(cells)}")
     parser.add_argument("--quick", action="store_true", help="one short pair per cell: shows that it runs, not how fast")
     parser.add_argument("--pairs", type=int, default=5, help="alternating pairs per cell (5)")
     parser.add_argument("--noise", type=float, default=0.5, help="cores that others may use before a run is repeated, twice at most (0.5)")
-    parser.add_argument("--binary", help="another build of postback")
-    for name, kind in (("--work", str), ("--built", str), ("--kafka-pid", int), ("--redis-pid", int)):
-        parser.add_argument(name, type=kind, help=argparse.SUPPRESS)
-    options = parser.parse_args()
+    options = parse(parser)
     unknown = set(options.cells.split(",")) - set(cells)
     if unknown:
         parser.error(f"no such cell: {', '.join(sorted(unknown))}; there are {', '.join(cells)}")

@@ -4,7 +4,6 @@ import collections
 import json
 import pathlib
 import random
-import signal
 import statistics
 import sys
 import time
@@ -275,8 +274,6 @@ def show_beside(options, result, wrong):
 
 
 def main():
-    # As a raised exit, so that what was started is stopped.
-    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))
     parser = argparse.ArgumentParser(prog="tests/bench/replay", description="A replay of many dead letters: with kills of its runner, or beside live traffic")
     parser.add_argument("--events", type=int, help="dead letters (1,000,000; with --beside 200,000)")
     parser.add_argument("--kills", type=int, default=10, help="how often the worker that runs the replay is killed (10)")
@@ -287,10 +284,7 @@ def main():
     parser.add_argument("--pairs", type=int, default=4, help="with --beside: pairs of windows, one without and one with (4)")
     parser.add_argument("--seconds", type=int, default=20, help="with --beside: of each window (20)")
     parser.add_argument("--json", help="a file for the result")
-    parser.add_argument("--binary", help="another build of postback")
-    for name, kind in (("--work", str), ("--built", str), ("--kafka-pid", int), ("--redis-pid", int)):
-        parser.add_argument(name, type=kind, help=argparse.SUPPRESS)
-    options = parser.parse_args()
+    options = measure.parse(parser)
     options.events = options.events or (200_000 if options.beside else 1_000_000)
     if not options.beside:
         options.rate = options.rate or 20_000

@@ -2,7 +2,6 @@
 import argparse
 import json
 import pathlib
-import signal
 import statistics
 import sys
 import threading
@@ -136,18 +135,13 @@ def faults(options, runs):
 
 
 def main():
-    # As a raised exit, so that what was started is stopped.
-    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))
     parser = argparse.ArgumentParser(prog="tests/bench/search", description="A search through many dead letters, beside live traffic")
     parser.add_argument("--letters", type=int, default=1_000_000, help="dead letters (1,000,000)")
     parser.add_argument("--live", type=int, default=500, help="events per second of the live traffic (500)")
     parser.add_argument("--seconds", type=int, default=20, help="of live traffic alone before and after the search (20)")
     parser.add_argument("--runs", type=int, default=3, help="each with a worker of its own (3)")
     parser.add_argument("--json", help="a file for the result")
-    parser.add_argument("--binary", help="another build of postback")
-    for name, kind in (("--work", str), ("--built", str), ("--kafka-pid", int), ("--redis-pid", int)):
-        parser.add_argument(name, type=kind, help=argparse.SUPPRESS)
-    options = parser.parse_args()
+    options = measure.parse(parser)
     bench, runs = Bench(options), []
     title = f"{time.strftime('%Y-%m-%d')}, {measure.machine()}; {options.letters:,} dead letters, {options.live:,} live events/s"
     print(title + "\n\n| run | first page s | all looked at s | memory MiB before | at most (more) | after | live p99 ms before, beside, after | p50 beside |\n|---|---|---|---|---|---|---|---|", flush=True)

@@ -3,7 +3,6 @@
 use super::*;
 use crate::support::event::Generator;
 use crate::support::now_ms;
-use std::time::SystemTime;
 
 /// Books of one conversion that was delivered once, one that was opted out and one dead letter: all in order.
 fn books() -> Books {
@@ -47,18 +46,7 @@ fn books() -> Books {
 }
 
 fn request(event: &Event) -> Request {
-    Request {
-        key: None,
-        account: event.account.clone(),
-        ident: event.ident.clone(),
-        arrived: SystemTime::now(),
-        answered: None,
-        executed: true,
-        problem: None,
-        status: 200,
-        not_before: None,
-        fields: Value::Null,
-    }
+    Request { ident: event.ident.clone(), ..Request::taken(&event.account, "") }
 }
 
 fn receipt(event: &Event, outcome: &str, resends: u64) -> Record {
