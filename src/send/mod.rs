@@ -4,7 +4,6 @@ mod base;
 pub mod call;
 pub mod client;
 mod failures;
-pub(crate) mod fine_timer;
 pub mod line;
 pub mod quota;
 pub mod rate;

@@ -20,7 +20,6 @@ use tokio::time::{Instant, sleep, sleep_until};
 use crate::redis::batcher::{Batcher, StoreError};
 use crate::redis::health::Health;
 use crate::redis::scripts::Script;
-use crate::send::fine_timer::FineTimer;
 
 pub use alone::Alone;
 use clock::Clock;
@@ -183,7 +182,6 @@ impl Limiter {
     /// Reserves slots for those who wait. It runs for ever.
     pub async fn run(self: Rc<Self>) {
         let mut fallback = Instant::now();
-        let mut timer = FineTimer::new();
         let mut next = fallback;
         loop {
             let waiting = self.waiting.borrow_mut().count() as u64;
@@ -194,7 +192,7 @@ impl Limiter {
             // This waits only if somebody waits for a slot, because a timer that nobody needs costs a turn of the
             // thread.
             if next > Instant::now() {
-                timer.until(next).await;
+                sleep_until(next).await;
                 continue;
             }
             let kept_back = self.kept_back();
