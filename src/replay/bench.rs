@@ -151,17 +151,27 @@ impl Bench {
 
     /// Every record of the input topic: its key, and its envelope.
     pub(super) fn published(&self) -> Vec<(String, Envelope)> {
-        let reader = Reader::new(&self.kafka, "conversions", Fetch::Ranges).unwrap();
-        let bounds = reader.bounds().unwrap();
         let mut found = Vec::new();
-        reader
-            .read(&bounds, &mut |record| {
-                let key = String::from_utf8(record.key.as_deref().unwrap().to_vec()).unwrap();
-                found.push((key, Envelope::read(&record, Source::Input, crate::clock::now_ms()).0));
-            })
-            .unwrap();
+        self.read_published(&mut |record| {
+            let key = String::from_utf8(record.key.as_deref().unwrap().to_vec()).unwrap();
+            found.push((key, Envelope::read(&record, Source::Input, crate::clock::now_ms()).0));
+        });
         found.sort_by(|a, b| a.0.cmp(&b.0));
         found
+    }
+
+    /// When each record of the input topic was published, epoch ms, in order.
+    pub(super) fn published_at(&self) -> Vec<i64> {
+        let mut found = Vec::new();
+        self.read_published(&mut |record| found.push(record.timestamp_ms.unwrap()));
+        found.sort_unstable();
+        found
+    }
+
+    fn read_published(&self, look: &mut dyn FnMut(Record)) {
+        let reader = Reader::new(&self.kafka, "conversions", Fetch::Ranges).unwrap();
+        let bounds = reader.bounds().unwrap();
+        reader.read(&bounds, look).unwrap();
     }
 
     /// Says that so many records of an account have ended.

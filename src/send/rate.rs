@@ -31,9 +31,12 @@ const AHEAD: Duration = Duration::from_millis(100);
 /// A slot that is missed by more is given up. All replicas share the times of slots, so no second sees more requests
 /// than there are slots in a second and this time.
 const TOLERANCE: Duration = Duration::from_millis(50);
-/// The shortest time between two reservations, so that there are at most a thousand a second. Each also waits for the
-/// reply to the one before.
+/// The mean time between two reservations, so that there are at most a thousand a second. Each also waits for the reply to
+/// the one before.
 const GAP: Duration = Duration::from_millis(1);
+/// So much of that time may be made up for at once. A lane that reserves less often never waits for its next reservation:
+/// timers round up to a millisecond, and a gap after each would delay every event of a lane with 500 a second.
+const MADE_UP: Duration = Duration::from_millis(20);
 /// The longest push-back by a `Retry-After`. One that lasts longer waits for the platform's own limit of a day.
 pub const LONGEST_PUSH_BACK: Duration = Duration::from_secs(15 * 60);
 /// Shorter than the 25 h after which the bucket takes such a push-back for one of another clock.
@@ -75,6 +78,11 @@ enum Time {
 /// The microseconds between two slots at this rate, rounded up so that the rate is never exceeded.
 pub fn interval_us(rps: f64) -> u64 {
     (1e6 / rps).ceil().max(1.0) as u64
+}
+
+/// When the next reservation may be made after one at `now`, which was due at `due`.
+fn after_reservation(due: Instant, now: Instant) -> Instant {
+    due.max(now.checked_sub(MADE_UP).unwrap_or(now)) + GAP
 }
 
 impl Limiter {
@@ -182,7 +190,7 @@ impl Limiter {
     /// Reserves slots for those who wait. It runs for ever.
     pub async fn run(self: Rc<Self>) {
         let mut fallback = Instant::now();
-        let mut next = fallback;
+        let mut next = fallback.checked_sub(MADE_UP).unwrap_or(fallback);
         loop {
             let waiting = self.waiting.borrow_mut().count() as u64;
             if waiting == 0 {
@@ -207,7 +215,7 @@ impl Limiter {
             // As many as lie before the next reply.
             let span = AHEAD.max(round_trip).as_micros() as u64;
             let n = waiting.min(span / self.interval_us).max(1);
-            next = Instant::now() + GAP;
+            next = after_reservation(next, Instant::now());
             // Without Redis, a lane that delivers all the same does not wait until a command times out.
             let answer = if self.alone.delivers && !self.health.is_up() {
                 Err(StoreError::Unreached(String::new()))
@@ -283,4 +291,35 @@ enum Reservation {
     Granted { first_us: i64 },
     /// Nothing was reserved, because the next free time is this far ahead.
     Full { ahead: Duration },
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    proptest! {
+        #[test]
+        fn reservations_are_a_thousand_a_second_at_most_and_a_lane_with_fewer_never_waits_for_one(
+            idle_us in proptest::collection::vec(prop_oneof![Just(0_u64), 0..5_000_u64, Just(1_000_000)], 1..300),
+        ) {
+            let began = Instant::now() + Duration::from_secs(10);
+            let (mut now, mut due, mut at) = (began, began - MADE_UP, Vec::new());
+            for us in idle_us {
+                let asked = now + Duration::from_micros(us);
+                now = asked.max(due);
+                let is_rare = at.len() < 20 || asked - at[at.len() - 20] >= 2 * MADE_UP;
+                prop_assert!(!is_rare || now == asked, "it waited for {:?}", now - asked);
+                due = after_reservation(due, now);
+                at.push(now);
+            }
+            for (n, first) in at.iter().enumerate() {
+                for (m, last) in at.iter().enumerate().skip(n) {
+                    let most = 1 + MADE_UP.as_millis() + (*last - *first).as_millis();
+                    prop_assert!((m - n + 1) as u128 <= most, "{} in {:?}", m - n + 1, *last - *first);
+                }
+            }
+        }
+    }
 }

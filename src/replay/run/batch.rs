@@ -8,7 +8,7 @@ use ::redis::RedisResult;
 use ::redis::aio::MultiplexedConnection;
 use futures_util::future::join_all;
 use tokio::task::spawn_blocking;
-use tokio::time::sleep;
+use tokio::time::{Instant, sleep, sleep_until};
 
 use crate::clock::now_ms;
 use crate::kafka::producer::{Producer, PublishError};
@@ -125,15 +125,25 @@ pub struct Published {
     pub trouble: Option<String>,
 }
 
-/// Publishes letters to their origin topic and waits for every delivery report.
-pub async fn publish(producer: &Producer, id: &str, force: bool, letters: Vec<BatchItem>) -> Published {
-    let publish = async |letter: &BatchItem| {
+/// Publishes letters to their origin topic, evenly over the time `spread`, and waits for every delivery report. All at once
+/// they would take the next slots of their lane together, and live events would wait behind them.
+pub async fn publish(
+    producer: &Producer,
+    (id, force): (&str, bool),
+    letters: Vec<BatchItem>,
+    spread: Duration,
+) -> Published {
+    let (began, apart) = (Instant::now(), spread / u32::try_from(letters.len()).unwrap_or(u32::MAX).max(1));
+    let publish = async |(n, letter): (u32, &BatchItem)| {
         let (record, judged) = letter.found.as_ref()?;
+        if !apart.is_zero() {
+            sleep_until(began + apart * n).await;
+        }
         let headers = judged.headers(record, id, force);
         let (key, value) = (record.key.as_deref(), record.value.as_deref());
         Some(producer.publish(judged.origin_topic(), key, value, &headers).await)
     };
-    let reports = join_all(letters.iter().map(publish)).await;
+    let reports = join_all((0..).zip(&letters).map(publish)).await;
     let mut published = Published::default();
     for (letter, report) in letters.into_iter().zip(reports) {
         let did = match report {

@@ -158,7 +158,7 @@ impl<'a> Run<'a> {
                 continue;
             }
             let credit = self.pace.credit(self.rate, self.began.elapsed()).min(MOST_PUBLISHED);
-            let published = if credit > 0 { self.batch(credit).await? } else { Ok(0) };
+            let published = if credit > 0 { self.batch(credit, tick + TICK).await? } else { Ok(0) };
             let published = match published {
                 Ok(published) => published,
                 Err(left) => return Ok(left),
@@ -239,8 +239,9 @@ impl<'a> Run<'a> {
         Ok(Ok(()))
     }
 
-    /// Reads, judges, publishes and counts the next dead letters. Returns how many were published.
-    async fn batch(&mut self, credit: usize) -> RedisResult<Result<usize, Left>> {
+    /// Reads, judges, publishes and counts the next dead letters. Returns how many were published, the last one before
+    /// `until`.
+    async fn batch(&mut self, credit: usize, until: Instant) -> RedisResult<Result<usize, Left>> {
         let (setup, lanes, under_way) = (self.setup.clone(), &self.lanes, &self.under_way);
         let allowed = |name: &str| match lanes.closed(name) {
             Some(_) => 0,
@@ -273,7 +274,10 @@ impl<'a> Run<'a> {
             return Ok(Err(left));
         }
         let (id, force) = (&self.stored.id, self.stored.plan.force);
-        let publishing = batch::publish(self.producer, id, force, to_publish);
+        // As many as are published in one go at most are published as fast as Kafka takes them.
+        let spread =
+            if credit < MOST_PUBLISHED { until.saturating_duration_since(Instant::now()) } else { Duration::ZERO };
+        let publishing = batch::publish(self.producer, (id, force), to_publish, spread);
         let published = batch::under_lock(&mut self.c, &setup.keys, (id, self.token), publishing).await;
         let count = published.done.iter().filter(|done| done.did == Did::Republished).count();
         done.extend(published.done);

@@ -89,6 +89,20 @@ async fn a_run_publishes_each_once_and_counts_what_it_skips() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn records_are_published_one_after_the_other_and_not_in_bursts() {
+    let mut bench = Bench::new(1_000.0).await;
+    bench.dead_letters(&letters("a", 60));
+    let plan = bench.replays.plan(&everything(50), &by(), LONG).await.unwrap();
+    bench.replays.run(&plan.id, &by()).await.unwrap();
+    until(&bench, &plan.id, |view| view.state == State::Completed).await;
+    let at = bench.published_at();
+    let mut apart: Vec<i64> = at.windows(2).map(|two| two[1] - two[0]).collect();
+    apart.sort_unstable();
+    // 20 ms apart by the rate. In bursts most would have the same time.
+    assert!(apart[apart.len() / 2] >= 8, "{apart:?}");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn two_plans_of_one_letter_publish_it_once() {
     let mut bench = Bench::new(1_000.0).await;
     bench.dead_letters(&letters("a", 3));
