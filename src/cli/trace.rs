@@ -29,8 +29,9 @@ use crate::units::{show_count, show_span};
   postback trace --config postback.toml --json order-1001-pay | jq .claims
 
 Shown are: the claims in Redis, over every configured account and native event of it; copies in retry tiers and parking
-topics that no worker has finished, what they wait for, and when a parked one expires (retry.max_parked); dead letters, the newest of each origin; receipts, where
-kafka.receipts names a topic. The topics are read from outside their groups to where they end now; nothing is changed.
+topics that no worker has finished, what they wait for, and when a parked one expires (retry.max_parked); dead
+letters, the newest of each origin; receipts, where kafka.receipts names a topic. The topics are read from outside
+their groups to where they end now; nothing is changed.
 
 It answers within two seconds, also over millions of records: it looks around the time at which a claim was written, and
 then from the newest record backwards. Where that was not everything, it says how far it looked; --all reads the rest.
