@@ -29,19 +29,23 @@ VARIANTS = {
     "flaps": ("hang", 20, "hangs for 20 s, answers for 20 s"),
     "bucket": ("hang", 0, "never answers; both accounts share one rate"),
 }
+# All faults that need no shared rate at once, each at an account of its own.
+TOGETHER = "together"
+SINGLE = [name for name in VARIANTS if name != "bucket"]
 
 
 class Watch(threading.Thread):
-    """Once a second: what both platforms have accepted, and the worker's resident memory."""
+    """Once a second: what each account's platform has accepted, and the worker's resident memory."""
 
-    def __init__(self, worker, well, ill):
+    def __init__(self, worker, sinks):
         super().__init__(daemon=True)
-        self.worker, self.well, self.ill, self.rows, self.go_on = worker, well, ill, [], True
+        self.worker, self.sinks, self.rows, self.go_on = worker, sinks, [], True
 
     def run(self):
         while self.go_on:
             try:
-                row = (time.time(), self.well.stats()["accepted"], self.ill.stats()["accepted"], memory_mib(self.worker.pid))
+                accepted = {account: sink.stats()["accepted"] for account, sink in self.sinks.items()}
+                row = (time.time(), accepted, memory_mib(self.worker.pid))
             except (OSError, StopIteration, ValueError):
                 # The run is over, or a sink is busy: the next second has another row.
                 row = None
@@ -53,19 +57,22 @@ class Watch(threading.Thread):
 
 
 class Run:
-    """One worker with two accounts, `well` and `ill`, each on its own platform and with its own publisher."""
+    """One worker with an account `well` and one or more that fare ill, each at its own address and with its own publisher.
+    `faults`: what is played at each of the latter."""
 
-    def __init__(self, bench, options, variant, minutes):
-        self.bench, self.options, self.variant = bench, options, variant
+    def __init__(self, bench, options, variant, minutes, plays=True):
+        self.bench, self.options, self.variant, self.plays = bench, options, variant, plays
         self.seconds = int(minutes * 60)
         self.rps = int(options.rate * 1.5)
         self.topic = f"isolation-{time.time_ns()}"
         bench.forget()
-        self.well, self.ill = Sink(bench), Sink(bench)
-        # Of one bucket are accounts of one App-Key; otherwise the two have nothing in common, not even the platform.
+        # Of one bucket are accounts of one App-Key; otherwise the accounts have nothing in common, not even the platform.
         self.shared = variant == "bucket"
-        self.platform = {"well": "qihoo360", "ill": "qihoo360" if self.shared else "bench_declared"}
-        self.published = {"well": 0, "ill": 0}
+        self.faults = {name: VARIANTS[name] for name in SINGLE} if variant == TOGETHER else {"ill": VARIANTS[variant]}
+        self.accounts = ["well", *self.faults]
+        self.sinks = {account: Sink(bench) for account in self.accounts}
+        self.well = self.sinks["well"]
+        self.published = dict.fromkeys(self.accounts, 0)
         self.loads = []
 
     def start(self):
@@ -80,23 +87,22 @@ class Run:
         if not self.shared:
             text = f'platform_files = ["{bench.platform_file("bench_declared")}"]\n' + text
         text += WELL.format(account="well", key="bucket" if self.shared else "well", port=self.well.port, secret=SECRET)
-        if self.shared:
-            text += WELL.format(account="ill", key="bucket", port=self.ill.port, secret=SECRET)
-        else:
-            text += DECLARED.format(account="ill", platform="bench_declared", port=self.ill.port, secret=SECRET)
+        for account in self.faults:
+            like, port = WELL if self.shared else DECLARED, self.sinks[account].port
+            text += like.format(account=account, key="bucket", platform="bench_declared", port=port, secret=SECRET)
         self.config = bench.work / f"{self.name}.toml"
         self.config.write_text(text)
         log = open(bench.work / f"{self.name}.log", "w")
         self.worker = subprocess.Popen([bench.programs["postback"], "run", "--config", str(self.config)], stdout=log, stderr=log)
         self.worker.metrics, self.worker.log = f"http://127.0.0.1:{admin}/metrics", log.name
-        self.watch = Watch(self.worker, self.well, self.ill)
+        self.watch = Watch(self.worker, self.sinks)
         self.watch.start()
 
     def publish(self, seconds, rate):
-        """Both publishers for so long; returns at once."""
-        for account in self.published:
-            events = rate * seconds
-            self.loads.append(self.bench.load(self.topic, events, [account], rate, skip=self.published[account], platform=self.platform[account]))
+        """All publishers for so long; returns at once."""
+        for account in self.accounts:
+            events, platform = rate * seconds, "qihoo360" if account == "well" or self.shared else "bench_declared"
+            self.loads.append(self.bench.load(self.topic, events, [account], rate, skip=self.published[account], platform=platform))
             self.published[account] += events
 
     def published_all(self):
@@ -110,15 +116,19 @@ class Run:
         while not until():
             self.bench.ended(self.worker)
             if time.time() > deadline:
-                return False if says is None else sys.exit(f"{self.variant}: {says}: {self.well.stats()} {self.ill.stats()}")
+                return False if says is None else sys.exit(f"{self.variant}: {says}: { {account: sink.stats() for account, sink in self.sinks.items()} }")
             time.sleep(0.2)
         return True
 
-    def accepted(self, sink, account):
-        return sink.stats()["accepted"] >= self.published[account]
+    def open(self):
+        """How many events of each account its platform has not accepted yet."""
+        return {account: self.published[account] - self.sinks[account].stats()["accepted"] for account in self.accounts}
 
-    def fault(self, query):
-        get(f"http://127.0.0.1:{self.ill.port}/_fault?{query}", "PUT")
+    def has_all(self):
+        return not any(left > 0 for left in self.open().values())
+
+    def fault(self, account, query):
+        get(f"http://127.0.0.1:{self.sinks[account].port}/_fault?{query}", "PUT")
 
     def measure(self):
         rate, seconds = self.options.rate, self.seconds
@@ -127,7 +137,7 @@ class Run:
         # At half of the rate for a while: the broker compiles what it runs, and until then it is what is slow.
         self.publish(self.options.warm, max(1, rate // 2))
         self.published_all()
-        self.wait(120, lambda: self.accepted(self.well, "well") and self.accepted(self.ill, "ill"), "the worker does not deliver")
+        self.wait(120, self.has_all, "the worker does not deliver")
 
         get(f"http://127.0.0.1:{self.well.port}/_ages", "DELETE")
         before, begin = self.well.stats()["accepted"], time.time()
@@ -135,18 +145,21 @@ class Run:
         self.play(begin + seconds)
         end, after, ages = time.time(), self.well.stats()["accepted"], self.well.stats()
         self.published_all()
-        self.fault("")
+        for account in self.faults:
+            self.fault(account, "")
         healed = time.time()
-        backlog = self.published["ill"] - self.ill.stats()["accepted"]
-        # What the lane needs at its limit, the longest tier twice, and as much again.
-        patience = 2 * (backlog / self.rps + 120) + 120
-        is_drained = self.wait(patience, lambda: self.accepted(self.well, "well") and self.accepted(self.ill, "ill"), None)
+        backlogs = self.open()
+        # What a lane needs at its limit, the longest tier twice, and as much again.
+        patience = 2 * (max(backlogs.values()) / self.rps + 120) + 120
+        is_drained = self.wait(patience, self.has_all, None)
         drained = time.time()
         time.sleep(3)
         series = samples(self.worker.metrics)
         self.watch.go_on = False
         ledger = self.reconcile(begin - self.options.warm - 200)
-        memory = [row[3] for row in self.watch.between(begin, end)]
+        memory = [row[2] for row in self.watch.between(begin, end)]
+        drains = [rate for account in self.faults if (rate := self.drain_rate(account, healed, backlogs[account])) is not None]
+        sinks = [sink.stats() for sink in self.sinks.values()]
         # The first half fills caches and the allocator's lists; what grows after it goes on growing.
         quarter = max(1, len(memory) // 4)
         early, late = memory[-2 * quarter : -quarter] or memory, memory[-quarter:]
@@ -154,29 +167,31 @@ class Run:
             "well_rate": (after - before) / (end - begin), "p50_ms": ages["p50_ms"], "p99_ms": ages["p99_ms"], "max_ms": ages["max_ms"],
             "rss_early_mib": statistics.median(early), "rss_late_mib": statistics.median(late), "rss_peak_mib": max(memory),
             "dead_letters": total(series, "postback_dead_letters_total"), "unaccounted": total(series, "postback_unaccounted_events"),
-            "backlog": backlog, "drain_rate": self.drain_rate(healed, backlog), "lane_limit": self.rps * (2 if self.shared else 1), "drained_s": drained - healed if is_drained else None,
-            "lost": sum(self.published.values()) - self.well.stats()["accepted"] - self.ill.stats()["accepted"],
-            "again": self.well.stats()["again"] + self.ill.stats()["again"], "declared": total(series, "postback_ambiguous_resends_total"),
+            "backlog": sum(backlogs[account] for account in self.faults), "drain_rate": min(drains, default=None), "lane_limit": self.rps * (2 if self.shared else 1), "drained_s": drained - healed if is_drained else None,
+            "lost": sum(self.published.values()) - sum(sink["accepted"] for sink in sinks),
+            "again": sum(sink["again"] for sink in sinks), "declared": total(series, "postback_ambiguous_resends_total"),
             "ledger": ledger,
         }
 
     def play(self, end):
-        """The fault until then, with its pauses."""
-        query, every, _ = VARIANTS.get(self.variant, (None, 0, ""))
-        is_on = False
+        """The faults until then, with their pauses."""
+        # When each changes next: at once, and then every so often or never again.
+        changes, is_on = dict.fromkeys(self.faults, 0.0), dict.fromkeys(self.faults, False)
         while time.time() < end:
             self.bench.ended(self.worker)
-            if query and not (is_on and not every):
-                is_on = not is_on
-                self.fault(query if is_on else "")
-            time.sleep(min(every or 1, max(0, end - time.time())))
+            for account, (query, every, _) in self.faults.items():
+                if query and self.plays and time.time() >= changes[account]:
+                    is_on[account] = not is_on[account]
+                    self.fault(account, query if is_on[account] else "")
+                    changes[account] = time.time() + every if every else end
+            time.sleep(min(0.2, max(0, end - time.time())))
 
-    def drain_rate(self, healed, backlog):
-        """Events per second between a tenth and nine tenths of the backlog: without the ramp and the last retries."""
+    def drain_rate(self, account, healed, backlog):
+        """Of one account. Events per second between a tenth and nine tenths of the backlog: without the ramp and the last retries."""
         if backlog < 100:
             return None
-        rows = [(at, ill) for at, _, ill, _ in self.watch.rows if at >= healed]
-        low, high = (self.published["ill"] - backlog * share for share in (0.9, 0.1))
+        rows = [(at, accepted[account]) for at, accepted, _ in self.watch.rows if at >= healed]
+        low, high = (self.published[account] - backlog * share for share in (0.9, 0.1))
         inside = [(at, ill) for at, ill in rows if low <= ill <= high]
         if len(inside) < 3:
             return None
@@ -199,13 +214,14 @@ class Run:
         if hasattr(self, "watch"):
             self.watch.go_on = False
             self.bench.stop(self.worker)
-        self.well.stop()
-        self.ill.stop()
+        for sink in self.sinks.values():
+            sink.stop()
 
 
-def run(bench, options, variant):
-    note(variant)
-    one = Run(bench, options, variant, options.minutes)
+def run(bench, options, variant, plays=True):
+    """`plays`: its faults; otherwise it is the run without them that others are compared with."""
+    note(variant if plays else f"{variant}, without a fault")
+    one = Run(bench, options, variant, options.minutes if plays else min(options.minutes, options.healthy), plays)
     try:
         result = one.measure()
     finally:
@@ -244,7 +260,7 @@ def row(name, does, result, control, wrong):
 
 def main():
     parser = argparse.ArgumentParser(prog="tests/bench/isolation", description="What one account's platform does wrong, another account must not feel")
-    parser.add_argument("--variants", default=",".join(VARIANTS), help=f"by comma: {', '.join(VARIANTS)}")
+    parser.add_argument("--variants", default=",".join(VARIANTS), help=f"by comma: {', '.join(VARIANTS)}, {TOGETHER}")
     parser.add_argument("--minutes", type=float, default=10, help="how long the fault lasts (10)")
     parser.add_argument("--healthy", type=float, default=4, help="the most minutes of the runs without a fault, which the others are compared with (4)")
     parser.add_argument("--rate", type=int, default=500, help="events per second of each account (500); a lane's limit is half as much again")
@@ -252,42 +268,31 @@ def main():
     parser.add_argument("--json", help="a file for the result")
     options = measure.parse(parser)
     names = options.variants.split(",")
-    if unknown := set(names) - set(VARIANTS):
-        parser.error(f"no such variant: {', '.join(sorted(unknown))}; there are {', '.join(VARIANTS)}")
+    if unknown := set(names) - {*VARIANTS, TOGETHER}:
+        parser.error(f"no such variant: {', '.join(sorted(unknown))}; there are {', '.join(VARIANTS)}, {TOGETHER}")
     bench = Bench(options)
-    title = f"{time.strftime('%Y-%m-%d')}, {measure.machine()}; two accounts with {options.rate:,} events/s each, the fault lasts {options.minutes:g} min."
-    print(title + "\n\n| the other platform | healthy account, events/s (kept) | p50 ms | p99 ms | memory MiB, third → last quarter | backlog | drains, events/s (of its limit) | drained after s | dead letters | lost | twice / declared | isolated |"
+    title = f"{time.strftime('%Y-%m-%d')}, {measure.machine()}; {options.rate:,} events/s for each account, the fault lasts {options.minutes:g} min."
+    print(title + "\n\n| the other platforms | healthy account, events/s (kept) | p50 ms | p99 ms | memory MiB, third → last quarter | backlog | drains, events/s (of its limit) | drained after s | dead letters | lost | twice / declared | isolated |"
           "\n|---|---|---|---|---|---|---|---|---|---|---|---|", flush=True)
     results, failed = {}, False
     controls = {}
     for name in names:
-        # Accounts of one bucket are compared with accounts of one bucket.
-        kind = "healthy, one bucket" if name == "bucket" else "healthy"
+        # Compared is what has the same accounts.
+        kind = name if name in ("bucket", TOGETHER) else SINGLE[0]
         if kind not in controls:
-            controls[kind] = run_control(bench, options, kind)
-            print(row(kind, "answers at once", controls[kind], controls[kind], verdict(controls[kind], controls[kind])), flush=True)
+            controls[kind] = run(bench, options, kind, plays=False)
+            wrong = verdict(controls[kind], controls[kind])
+            print(row("healthy" if kind == SINGLE[0] else f"healthy, {kind}", "answers at once", controls[kind], controls[kind], wrong), flush=True)
         results[name] = run(bench, options, name)
         wrong = verdict(results[name], controls[kind])
         results[name]["wrong"], failed = wrong, failed or bool(wrong)
-        print(row(name, VARIANTS[name][2], results[name], controls[kind], wrong), flush=True)
+        does = f"{', '.join(SINGLE)}, each at an account of its own" if name == TOGETHER else VARIANTS[name][2]
+        print(row(name, does, results[name], controls[kind], wrong), flush=True)
     whole = json.dumps({"title": title, "minutes": options.minutes, "rate": options.rate, "controls": controls, "variants": results}, indent=1)
     print(f"\n```json\n{whole}\n```", flush=True)
     if options.json:
         pathlib.Path(options.json).write_text(whole + "\n")
     sys.exit(1 if failed else 0)
-
-
-def run_control(bench, options, kind):
-    """The same without a fault."""
-    note(kind)
-    one = Run(bench, options, "bucket" if "bucket" in kind else "healthy", min(options.minutes, options.healthy))
-    one.variant = kind
-    try:
-        result = one.measure()
-    finally:
-        one.stop()
-    note(json.dumps(result))
-    return result
 
 
 main()
