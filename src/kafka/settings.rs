@@ -58,7 +58,7 @@ pub fn intake(config: &Config) -> Result<ClientConfig, SettingsError> {
 }
 
 /// The settings of the consumer that reads the retry tiers and parking topics. When a topic of its list is deleted and
-/// created again, the consumer finds it by its id (`consumer/renew.rs`). The metadata refresh is rare, because its answer
+/// created again, the consumer finds it by its id (`consumer/known_ids.rs`). The metadata refresh is rare, because its answer
 /// names every topic. `topics` is how many there are.
 ///
 /// # Errors

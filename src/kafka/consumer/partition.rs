@@ -169,6 +169,15 @@ impl<W> Partition<W> {
         }
     }
 
+    /// The client reads it from here on, once it has compared the position with the log.
+    pub(super) fn begin(&mut self, begin: Begin) {
+        let Begin { at, epoch } = begin;
+        let seeks = epoch.is_some() && at > 0;
+        self.state = if seeks { State::Seeking(begin) } else { State::Reading };
+        (self.in_client, self.start, self.paused) = (true, Some(at), None);
+        self.epochs = Epochs::starting(at, epoch);
+    }
+
     /// Where it continues, and the leader epoch of that position.
     pub(super) fn going_on(&self) -> Option<Begin> {
         let at = self.frontier()?;

@@ -1,126 +1,51 @@
-//! The state of the polling thread. Its actions are in the other files, one subject each.
+//! The parts of the polling thread, and the steps that join several of them.
+//!
+//! Each part owns one subject and knows only the parts below it. The methods of [`Poller`] stand in four files, each of
+//! which calls only those before it: this one, `dispatch` (commands), `rebalance` (partitions come and go), and `poll`
+//! (the loop).
 
-use std::collections::{HashMap, HashSet, VecDeque};
+use std::sync::Arc;
 use std::sync::mpsc::{Receiver, Sender};
-use std::sync::{Arc, Mutex};
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 use rdkafka::consumer::BaseConsumer;
 
-use super::assignment::Assignment;
+use super::begin;
+use super::checks::Checks;
+use super::client::Client;
 use super::command::Command;
 use super::commits::Commits;
 use super::context::Context;
+use super::drains::Drains;
 use super::handler::Handler;
 use super::marks::Marks;
 use super::options::Settings;
-use super::partition::Partition;
-use super::queries::BrokerQueries;
+use super::partition::Next;
+use super::partitions::Partitions;
+use super::pauses::Pauses;
+use super::show::SnapshotWriter;
 use super::snapshot::{ConsumerView, Counts};
+use super::start_decision::{Begin, StartDecision};
+use super::window::Windows;
 use super::work::Work;
-use crate::kafka::native::TopicIds;
-use crate::quiet::QuietKinds;
-
-/// The longest poll while partitions drain or everything is paused, because ack handles must not wait for a long poll
-/// to end.
-pub(super) const SHORT_POLL: Duration = Duration::from_millis(10);
-/// The time between two snapshots.
-pub(super) const VIEW_EVERY: Duration = Duration::from_secs(1);
-
-/// Partitions that have to be given back together.
-pub(super) struct Revoked {
-    pub(super) generations: Vec<u64>,
-    pub(super) deadline: Instant,
-}
-
-/// A consumer that was asked to end.
-pub(super) struct Stopping {
-    pub(super) deadline: Instant,
-    /// The deadline of the last commit. `None`: the consumer still drains.
-    pub(super) flush: Option<Instant>,
-    pub(super) flushed: bool,
-    /// Whether it continues with a new client.
-    pub(super) renew: bool,
-}
-
-/// Which partitions are paused.
-#[derive(Default)]
-pub(super) struct Pauses {
-    /// A bound was reached for so long that every partition is paused.
-    pub(super) resting: bool,
-    pub(super) skipping_since: Option<Instant>,
-    /// The inputs from which the pauses were last derived. `None`: derive them again.
-    pub(super) seen: Option<(u64, bool)>,
-}
-
-/// When the broker is asked about positions.
-pub(super) struct Surveys {
-    pub(super) next: Instant,
-    pub(super) next_full: Instant,
-    pub(super) running: bool,
-    /// The client reported that some position is out of range, but not which one.
-    pub(super) suspicious: bool,
-    /// Before this time the suspicion starts no further survey.
-    pub(super) next_suspicion: Instant,
-}
-
-/// The search for partitions that have reached their last record and lag all the same.
-pub(super) struct Ends {
-    pub(super) next_look: Instant,
-    /// Since when the client has delivered nothing, although it was polled all the time and no bound held it back.
-    pub(super) empty_since: Option<Instant>,
-    pub(super) probing: bool,
-}
-
-/// When the windows of the partitions are checked next, and what was logged of them.
-pub(super) struct Windows {
-    pub(super) next_look: Instant,
-    /// Of each partition, whether its window was full.
-    pub(super) quiet: QuietKinds<(Arc<str>, i32, bool)>,
-}
-
-/// The ids of the topics that the consumer reads.
-pub(super) struct Ids {
-    pub(super) next: Instant,
-    pub(super) running: bool,
-    /// The ids under which this client knows its topics. It may refuse the leaders of a topic with another id.
-    pub(super) met: TopicIds,
-    /// Topics that were created again, and when that was noticed, in epoch ms.
-    pub(super) remade: HashMap<Arc<str>, i64>,
-}
 
 pub(super) struct Poller<H: Handler> {
-    pub(super) name: String,
-    pub(super) consumer: Arc<BaseConsumer<Context>>,
-    pub(super) settings: Settings,
     pub(super) handler: H,
     pub(super) commands: Receiver<Command<H::Work>>,
-    pub(super) queries: BrokerQueries<H::Work>,
-    pub(super) view: Arc<ConsumerView<<H::Work as Work>::Shown>>,
-    pub(super) partitions: HashMap<u64, Partition<H::Work>>,
-    /// The present generation of each partition. The keys are the shared copies of the topic names.
-    pub(super) current: HashMap<Arc<str>, HashMap<i32, u64>>,
-    pub(super) revoked: VecDeque<Revoked>,
-    pub(super) stopping: Option<Stopping>,
+    pub(super) client: Client<H::Work>,
+    pub(super) partitions: Partitions<H::Work>,
+    pub(super) drains: Drains,
     pub(super) pauses: Pauses,
-    /// Generations that are being judged, wait for their time, or drain.
-    pub(super) unsettled: HashSet<u64>,
-    /// Partitions whose query could not be started yet.
-    pub(super) unasked: Vec<Arc<Assignment>>,
-    pub(super) next_store: Instant,
-    pub(super) next_view: Instant,
-    pub(super) surveys: Surveys,
-    pub(super) ends: Ends,
     pub(super) windows: Windows,
-    pub(super) ids: Ids,
-    pub(super) counts: Counts,
     pub(super) commits: Commits,
+    pub(super) checks: Checks,
+    pub(super) snapshots: SnapshotWriter<H::Work>,
 }
 
 impl<H: Handler> Poller<H> {
     pub(super) fn new(
         name: &str,
-        (consumer, marks): (Arc<BaseConsumer<Context>>, Arc<Marks>),
+        client: (Arc<BaseConsumer<Context>>, Arc<Marks>),
         settings: Settings,
         handler: H,
         commands: Receiver<Command<H::Work>>,
@@ -128,43 +53,69 @@ impl<H: Handler> Poller<H> {
         view: Arc<ConsumerView<<H::Work as Work>::Shown>>,
     ) -> Self {
         let now = Instant::now();
-        let subscribe = Arc::new(Mutex::new(settings.subscribe.clone()));
-        let unplaced = settings.unplaced.clone();
-        let commits = Commits::new(&settings.client, now);
         Self {
-            name: name.to_owned(),
-            queries: BrokerQueries {
-                consumer: consumer.clone(),
-                client_number: 0,
-                marks,
-                sender,
-                kind: settings.kind,
-                subscribe,
-                unplaced,
-                last_ids: Arc::default(),
-                has_ids: settings.has_ids,
-                begins: settings.begins.clone(),
-            },
-            consumer,
-            settings,
             handler,
             commands,
-            view,
-            partitions: HashMap::new(),
-            current: HashMap::new(),
-            revoked: VecDeque::new(),
-            stopping: None,
+            partitions: Partitions::default(),
+            drains: Drains::new(settings.drain),
             pauses: Pauses::default(),
-            unsettled: HashSet::new(),
-            unasked: Vec::new(),
-            next_store: now,
-            next_view: now,
-            surveys: Surveys { next: now, next_full: now, running: false, suspicious: false, next_suspicion: now },
-            ends: Ends { next_look: now, empty_since: None, probing: false },
-            windows: Windows { next_look: now, quiet: QuietKinds::default() },
-            ids: Ids { next: now, running: false, met: TopicIds::new(), remade: HashMap::new() },
-            counts: Counts::default(),
-            commits,
+            windows: Windows::new(settings.window, now),
+            commits: Commits::new(&settings.client, now),
+            checks: Checks::new(now),
+            snapshots: SnapshotWriter::new(view, now),
+            client: Client::new(name, client, settings, sender),
         }
+    }
+
+    pub(super) fn start(&mut self, starts: &[(u64, Begin)]) {
+        if begin::start(starts, &mut self.partitions, &mut self.client) {
+            self.apply_pauses();
+        }
+    }
+
+    /// Carries out the decision about a partition.
+    pub(super) fn judged(&mut self, generation: u64, decision: StartDecision) {
+        match decision {
+            StartDecision::Start(begin) => self.start(&[(generation, begin)]),
+            StartDecision::Park(parked) => {
+                if let Some(owned) = self.partitions.get_mut(generation) {
+                    begin::park(owned, parked);
+                }
+            }
+        }
+        self.changed();
+    }
+
+    /// Drains a partition that stays with this member, to take it up again in another way.
+    pub(super) fn turn(&mut self, generation: u64, next: Next) {
+        self.partitions.turn(generation, next, self.drains.deadline(), &mut self.handler);
+    }
+
+    pub(super) fn apply_pauses(&mut self) {
+        self.pauses.apply(&mut self.partitions, &self.client, &self.handler);
+    }
+
+    /// Stores the frontiers that moved, and drops the partitions that are no longer ours.
+    pub(super) fn store(&mut self) {
+        for generation in self.commits.store(&mut self.partitions, &mut self.client) {
+            self.partitions.forget(generation, &mut self.handler);
+        }
+    }
+
+    pub(super) fn forget(&mut self, generations: &[u64]) {
+        generations.iter().for_each(|generation| self.partitions.forget(*generation, &mut self.handler));
+    }
+
+    /// Refreshes the status at once, because something happened.
+    pub(super) fn changed(&mut self) {
+        let counts = Counts {
+            joined: self.client.joined,
+            commit_errors: self.commits.errors,
+            repeats: self.partitions.repeats,
+            drains_expired: self.drains.expired,
+            unconfirmed_for: self.commits.unconfirmed_for,
+            last_error: self.client.last_error.clone(),
+        };
+        self.snapshots.write(counts, &mut self.partitions, &self.client);
     }
 }

@@ -16,27 +16,13 @@ use rdkafka::{ClientConfig, Message, Offset, TopicPartitionList};
 
 use super::assignment::Assignment;
 use super::command::Command;
-use super::handler::Handler;
-use super::partition::{Next, Partition, State};
-use super::poller::Poller;
+use super::partition::Partition;
 use super::queries::BrokerQueries;
-use super::show::look_for_end;
 use super::start_decision::{Ahead, Begin, Probed};
 use super::work::Work;
 use crate::kafka::native;
-use crate::kafka::offsets::NextOffset;
 use crate::kafka::topics::context::Context;
 
-/// A partition with no unfinished record and with more behind its position is asked about after this time.
-const QUIET: Duration = Duration::from_secs(1);
-/// The same time while the client always has records of other partitions, so that this partition may only wait for its
-/// turn.
-const QUIET_WHILE_BUSY: Duration = Duration::from_secs(30);
-/// Longer than a fetch takes if there are records. A client that delivers nothing for this long has an answer for each
-/// partition.
-const A_TURN: Duration = Duration::from_millis(300);
-/// The time between two searches for such partitions.
-pub(super) const LOOK_EVERY: Duration = Duration::from_secs(1);
 const TIMEOUT: Duration = Duration::from_secs(10);
 
 /// A partition whose position is in doubt.
@@ -48,100 +34,15 @@ pub(super) struct Doubt {
     suspect: bool,
 }
 
-impl<H: Handler> Poller<H> {
-    /// Searches for partitions that have reached their last record and lag all the same.
-    pub(super) fn look_at_ends(&mut self, now: Instant) {
-        if self.ends.probing || self.stopping.is_some() || now < self.ends.next_look {
-            return;
-        }
-        self.ends.next_look = now + LOOK_EVERY;
-        let all_had_their_turn = self.ends.empty_since.is_some_and(|empty| now - empty >= A_TURN);
-        let (mut doubts, count) = (Vec::new(), self.partitions.len());
-        for owned in self.partitions.values_mut() {
-            let idle = matches!(owned.state, State::Reading) && owned.paused == Some(false) && owned.tracker.is_empty();
-            let (Some(at), true) = (owned.position(), idle) else {
-                owned.quiet = None;
-                continue;
-            };
-            look_for_end(owned, &self.consumer, count);
-            if owned.high.is_none_or(|high| high <= at) {
-                owned.quiet = None;
-                continue;
-            }
-            match owned.quiet {
-                Some((then, since)) if then == at && is_quiet(since, all_had_their_turn, now) => {
-                    doubts.push(doubt(owned, at, false))
-                }
-                Some((then, _)) if then == at => {}
-                _ => owned.quiet = Some((at, now)),
-            }
-        }
-        self.probe(doubts);
+impl Doubt {
+    pub(super) fn new<W>(owned: &Partition<W>, at: i64, suspect: bool) -> Self {
+        let begin = Begin { at, epoch: owned.epochs.before(at) };
+        Self { assignment: owned.assignment.clone(), begin, suspect }
     }
-
-    /// Asks about each of these partitions: the client stopped reading one of them although its position lies within
-    /// the log.
-    pub(super) fn doubt_all(&mut self, generations: &[u64]) {
-        let partitions = generations.iter().filter_map(|generation| self.partitions.get(generation));
-        let reading = partitions.filter(|owned| matches!(owned.state, State::Reading));
-        let doubts: Vec<Doubt> = reading.filter_map(|owned| Some(doubt(owned, owned.position()?, true))).collect();
-        // While another probe runs, the suspicion stays.
-        self.surveys.suspicious |= !doubts.is_empty() && !self.probe(doubts);
-    }
-
-    fn probe(&mut self, doubts: Vec<Doubt>) -> bool {
-        if doubts.is_empty() || self.ends.probing {
-            return false;
-        }
-        let config = self.settings.client.clone();
-        self.ends.probing = self.queries.spawn(move |queries| queries.probe(&config, &doubts));
-        self.ends.probing
-    }
-
-    pub(super) fn probed(&mut self, probed: Vec<Probed>) {
-        self.ends.probing = false;
-        for Probed { generation, at, suspect, next } in probed {
-            let Some(owned) = self.partitions.get_mut(&generation) else { continue };
-            if !matches!(owned.state, State::Reading) {
-                continue;
-            }
-            let Assignment { topic, partition, .. } = &*owned.assignment;
-            match next {
-                Some(Ahead::Record(cut)) if cut < at => {
-                    tracing::error!(
-                        kafka.topic = %topic, kafka.partition = partition, position = at, kafka.offset = cut,
-                        "the log was cut below the position at an election and has other records now: they are read"
-                    );
-                    self.turn(generation, Next::Rewind(cut));
-                }
-                Some(Ahead::Record(_)) => owned.found_sound(at),
-                // There was no record in between, only a transaction marker or an aborted transaction.
-                Some(Ahead::End(high)) if owned.position() == Some(at) => {
-                    if owned.tracker.pass(NextOffset::new(high)) {
-                        owned.epochs.pass(high);
-                    }
-                    owned.quiet = None;
-                }
-                Some(Ahead::End(_)) => {}
-                None => self.surveys.suspicious |= suspect,
-            }
-        }
-        self.changed();
-    }
-}
-
-/// Whether a partition that has delivered nothing since then should have. While a bound holds the intake back, a
-/// probing client for each waiting partition would cost more than the events do.
-fn is_quiet(since: Instant, all_had_their_turn: bool, now: Instant) -> bool {
-    now - since >= if all_had_their_turn { QUIET } else { QUIET_WHILE_BUSY }
-}
-
-fn doubt<W>(owned: &Partition<W>, at: i64, suspect: bool) -> Doubt {
-    Doubt { assignment: owned.assignment.clone(), begin: Begin { at, epoch: owned.epochs.before(at) }, suspect }
 }
 
 impl<W: Work> BrokerQueries<W> {
-    fn probe(&self, config: &ClientConfig, doubts: &[Doubt]) {
+    pub(super) fn probe(&self, config: &ClientConfig, doubts: &[Doubt]) {
         let mut next: BTreeMap<u64, Ahead> = BTreeMap::new();
         // The ends are asked for first, so that everything that is found to be no record lies before them. The polling
         // client's end is not usable: it includes what an open transaction holds back, and may belong to a log that was
@@ -264,17 +165,6 @@ fn is_over(doubts: &[&Doubt], deadline: Instant) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn a_partition_that_waits_for_its_turn_behind_a_bound_is_seldom_asked_about() {
-        let since = Instant::now();
-        let after = |ms| since + Duration::from_millis(ms);
-        for (all_had_their_turn, ms) in [(true, 1_000), (false, 30_000)] {
-            assert!(
-                !is_quiet(since, all_had_their_turn, after(ms - 1)) && is_quiet(since, all_had_their_turn, after(ms))
-            );
-        }
-    }
 
     #[test]
     fn partitions_of_one_number_are_asked_about_one_after_the_other() {

@@ -13,6 +13,7 @@ use rdkafka::{Offset, TopicPartitionList};
 use super::assignment::Assignment;
 use super::command::Command;
 use super::context::Context;
+use super::explicit_commit::commit;
 use super::ids::LastIds;
 use super::marks::{Ends, Marks};
 use super::options::{Begins, Kind, Unplaced};
@@ -145,7 +146,7 @@ impl<W: Work> BrokerQueries<W> {
                 StartDecision::Start(Begin::at(if at > high { low } else { at.max(low) }))
             } else if !remade {
                 judge(self.kind, own.begin, low, high, new)
-            } else if let Err(error) = self.commit(&assignment, low, id.as_ref()) {
+            } else if let Err(error) = commit(&self.consumer, &assignment, low, id.as_ref()) {
                 // The position is committed first, because otherwise nobody could tell the old topic's position from
                 // one of the new topic.
                 tracing::debug!(%error, kafka.topic = %assignment.topic, "the beginning cannot be committed yet");

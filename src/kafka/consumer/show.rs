@@ -1,33 +1,43 @@
 //! Writes what the status and the metrics see of a consumer.
 
 use std::collections::HashMap;
-use std::ffi::CString;
-use std::time::Instant;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
 
-use rdkafka::bindings as sys;
-use rdkafka::consumer::{BaseConsumer, Consumer};
-
-use super::context::Context;
-use super::handler::Handler;
+use super::client::Client;
 use super::partition::{Partition, State};
-use super::poller::Poller;
-use super::snapshot::{Oldest, PartitionView, SHOWN_MS, Snapshot};
+use super::partitions::Partitions;
+use super::snapshot::{ConsumerView, Counts, Oldest, PartitionView, SHOWN_MS, Snapshot};
 use super::work::Work;
-use crate::clock::now_ms;
-use crate::clock::steady_ms;
+use crate::clock::{now_ms, steady_ms};
 
-/// Up to this many partitions, the client is asked about all of them each second.
-const FEW: usize = 64;
+/// The time between two snapshots.
+const VIEW_EVERY: Duration = Duration::from_secs(1);
 
-impl<H: Handler> Poller<H> {
+/// Writes the snapshots of one consumer.
+pub(super) struct SnapshotWriter<W: Work> {
+    view: Arc<ConsumerView<W::Shown>>,
+    next: Instant,
+}
+
+impl<W: Work> SnapshotWriter<W> {
+    pub(super) fn new(view: Arc<ConsumerView<W::Shown>>, now: Instant) -> Self {
+        Self { view, next: now }
+    }
+
+    pub(super) fn is_due(&self, now: Instant) -> bool {
+        now >= self.next
+    }
+
     /// Writes a new snapshot.
-    pub(super) fn refresh_view(&mut self) {
+    pub(super) fn write(&mut self, counts: Counts, partitions: &mut Partitions<W>, client: &Client<W>) {
         let (now, now_ms) = (Instant::now(), now_ms());
+        self.next = now + VIEW_EVERY;
         let mut oldest_by_group: HashMap<usize, i64> = HashMap::new();
-        let mut partitions = Vec::with_capacity(self.partitions.len());
-        let count = self.partitions.len();
-        for owned in self.partitions.values_mut() {
-            look_for_end(owned, &self.consumer, count);
+        let count = partitions.len();
+        let mut views = Vec::with_capacity(count);
+        for owned in partitions.iter_mut() {
+            client.look_for_end(owned, count);
             for unfinished in owned.tracker.unfinished() {
                 if let Some(group) = unfinished.work.group() {
                     let open_since = unfinished.work.since_steady_ms();
@@ -35,24 +45,10 @@ impl<H: Handler> Poller<H> {
                     *since = open_since.min(*since);
                 }
             }
-            partitions.push(view_of(owned, now, now_ms));
+            views.push(view_of(owned, now, now_ms));
         }
-        partitions.sort_by(|a, b| (&a.topic, a.partition).cmp(&(&b.topic, b.partition)));
-        self.view.set(Snapshot { counts: self.counts.clone(), partitions, oldest_by_group });
-    }
-}
-
-/// Asks the client for the end of a partition that it fetches. For each such question the client searches all its
-/// topics. So with more than `FEW` partitions it asks only about those of which a record was read since, or of which
-/// there are more records. The surveys find the end of the others.
-pub(super) fn look_for_end<W: Work>(owned: &mut Partition<W>, consumer: &BaseConsumer<Context>, of: usize) {
-    let position = owned.position();
-    let fetched = owned.in_client && owned.paused == Some(false);
-    let moved = owned.looked_at != position || owned.high.is_none_or(|high| position.is_some_and(|at| at < high));
-    if fetched && (moved || of <= FEW) {
-        let cached = cached_high(consumer, &owned.assignment.topic, owned.assignment.partition);
-        owned.high = cached.max(owned.high);
-        owned.looked_at = cached.and(position);
+        views.sort_by(|a, b| (&a.topic, a.partition).cmp(&(&b.topic, b.partition)));
+        self.view.set(Snapshot { counts, partitions: views, oldest_by_group });
     }
 }
 
@@ -97,18 +93,6 @@ fn lag_seconds<W: Work>(owned: &Partition<W>, lag_records: Option<i64>) -> Optio
         None => owned.last_steady_ms?,
     };
     Some((steady_ms() - since).max(0) as f64 / 1000.0)
-}
-
-/// The end of a partition as the last fetch saw it.
-fn cached_high(consumer: &BaseConsumer<Context>, topic: &str, partition: i32) -> Option<i64> {
-    let topic = CString::new(topic).ok()?;
-    let (mut low, mut high) = (-1, -1);
-    // SAFETY: the client outlives the call, which only reads the name and writes the two numbers.
-    let err = unsafe {
-        let client = consumer.client().native_ptr();
-        sys::rd_kafka_get_watermark_offsets(client, topic.as_ptr(), partition, &mut low, &mut high)
-    };
-    (err == sys::rd_kafka_resp_err_t::RD_KAFKA_RESP_ERR_NO_ERROR && high >= 0).then_some(high)
 }
 
 #[cfg(test)]

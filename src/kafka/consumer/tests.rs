@@ -1,6 +1,7 @@
 //! Tests the consumer against the client library's mock cluster.
 
 mod mock;
+mod partitions;
 mod poller;
 #[cfg(feature = "servers")]
 mod real;

@@ -11,8 +11,9 @@ use std::time::{Duration, Instant};
 use super::assignment::Assignment;
 use super::handler::Handler;
 use super::partition::{Partition, State};
-use super::poller::Poller;
+use super::partitions::Partitions;
 use super::work::Work;
+use crate::quiet::QuietKinds;
 
 /// The time between two looks.
 const LOOK_EVERY: Duration = Duration::from_millis(200);
@@ -38,29 +39,49 @@ fn judge(span: u64, unfinished: u64, most: u64) -> Judgement {
     if (nearly_full && mostly_finished) || span >= most { Judgement::HandOff } else { Judgement::Fine }
 }
 
-impl<H: Handler> Poller<H> {
+/// The windows of the partitions.
+pub(super) struct Windows {
+    /// The most records of one partition that may be read beyond its first unfinished one. `None`: no bound.
+    most: Option<u64>,
+    next_look: Instant,
+    /// Of each partition, whether its window was full.
+    quiet: QuietKinds<(Arc<str>, i32, bool)>,
+}
+
+impl Windows {
+    pub(super) fn new(most: Option<u64>, now: Instant) -> Self {
+        Self { most, next_look: now, quiet: QuietKinds::default() }
+    }
+
+    /// Returns whether the record that was just received fills the window of its partition.
+    pub(super) fn fill<W>(&self, owned: &mut Partition<W>) -> bool {
+        let full = self.most.is_some_and(|most| owned.tracker.span() >= most) && !owned.window_full;
+        owned.window_full |= full;
+        full
+    }
+
     /// Looks for windows that are nearly full, from time to time.
-    pub(super) fn look_at_windows(&mut self, now: Instant) {
-        let Some(most) = self.settings.window else { return };
-        if now < self.windows.next_look {
+    pub(super) fn look<H: Handler>(&mut self, now: Instant, partitions: &mut Partitions<H::Work>, handler: &mut H) {
+        let Some(most) = self.most else { return };
+        if now < self.next_look {
             return;
         }
-        self.windows.next_look = now + LOOK_EVERY;
-        let is_read = |owned: &&mut Partition<H::Work>| matches!(owned.state, State::Reading);
-        for owned in self.partitions.values_mut().filter(is_read) {
+        self.next_look = now + LOOK_EVERY;
+        let mut has_room = false;
+        for owned in partitions.iter_mut().filter(|owned| matches!(owned.state, State::Reading)) {
             let span = owned.tracker.span();
             let Assignment { topic, partition, .. } = &*owned.assignment;
             // A pause drops what was fetched ahead, so it ends only when there is some room again.
             if owned.window_full && span <= most / 4 * 3 {
                 owned.window_full = false;
-                self.pauses.seen = None;
+                has_room = true;
             }
             if judge(span, owned.tracker.len() as u64, most) == Judgement::Fine {
                 continue;
             }
             let blockers: Vec<Arc<H::Work>> = owned.tracker.behind(most / 2).cloned().collect();
-            let new = self.handler.hand_off(&blockers);
-            let told = |full: bool| self.windows.quiet.allow((topic.clone(), *partition, full), now);
+            let new = handler.hand_off(&blockers);
+            let told = |full: bool| self.quiet.allow((topic.clone(), *partition, full), now);
             let offset = owned.tracker.unfinished().next().map(|first| first.offset);
             if new > 0
                 && let Some(not_logged) = told(false)
@@ -82,6 +103,7 @@ impl<H: Handler> Poller<H> {
                 );
             }
         }
+        partitions.pauses_changed |= has_room;
     }
 }
 

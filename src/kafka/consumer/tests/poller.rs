@@ -26,7 +26,7 @@ fn poller(mock: &Mock) -> Poller<Arc<Probe>> {
 }
 
 fn owned(poller: &mut Poller<Arc<Probe>>, partition: i32) -> &mut Partition<Open> {
-    poller.partitions.values_mut().find(|owned| owned.assignment.partition == partition).unwrap()
+    poller.partitions.iter_mut().find(|owned| owned.assignment.partition == partition).unwrap()
 }
 
 fn find(poller: &mut Poller<Arc<Probe>>, partition: i32, id: &str) {
@@ -41,9 +41,9 @@ fn a_topic_that_is_another_one_than_the_client_has_met_is_read_by_a_new_client()
     let mock = Mock::new(&[("t", 2)]);
     let mut poller = poller(&mock);
     find(&mut poller, 0, "old");
-    assert!(poller.stopping.is_none() && !owned(&mut poller, 0).void);
+    assert!(!poller.drains.is_stopping() && !owned(&mut poller, 0).void);
     find(&mut poller, 1, "new");
-    assert!(poller.stopping.as_ref().is_some_and(|stopping| stopping.renew));
+    assert!(poller.drains.is_renewing());
     assert!(owned(&mut poller, 0).void, "its position is none of the new topic");
     assert_eq!(
         (owned(&mut poller, 1).start, owned(&mut poller, 1).topic_id.clone()),
@@ -55,16 +55,16 @@ fn a_topic_that_is_another_one_than_the_client_has_met_is_read_by_a_new_client()
     find(&mut same, 0, "new");
     find(&mut same, 1, "new");
     // The answer to an earlier client says nothing about the topics of this one.
-    same.queries.client_number = 1;
+    same.client.queries.client_number = 1;
     let tell = |same: &mut Poller<_>, number| {
         let ids = TopicIds::from([("t".to_owned(), TopicId::new("old"))]);
-        same.queries.sender.send(Command::Identified(number, ids)).unwrap();
+        same.client.queries.sender.send(Command::Identified(number, ids)).unwrap();
         same.take_commands();
     };
     tell(&mut same, 0);
-    assert!(same.stopping.is_none() && !owned(&mut same, 0).void);
+    assert!(!same.drains.is_stopping() && !owned(&mut same, 0).void);
     tell(&mut same, 1);
-    assert!(same.stopping.is_some() && owned(&mut same, 0).void);
+    assert!(same.drains.is_stopping() && owned(&mut same, 0).void);
 }
 
 /// The broker would accept the commit: it checks who commits, and not who owns the partition.
@@ -75,7 +75,7 @@ fn an_order_for_a_partition_that_is_leaving_commits_nothing() {
     let mut poller = poller(&mock);
     let assignment = owned(&mut poller, 0).assignment.clone();
     let order = |to| {
-        poller.queries.order(&assignment, UnblockTo::At(to), None);
+        poller.client.queries.order(&assignment, UnblockTo::At(to), None);
         mock.committed("t", 0)
     };
     assert_eq!(order(1), Some(1));
@@ -89,12 +89,15 @@ fn while_no_commit_is_confirmed_nothing_of_a_partition_that_comes_then_is_sent()
     let mut poller = poller(&mock);
     let now = Instant::now();
     owned(&mut poller, 0).unacked_since = Some(now);
+    let judge = |poller: &mut Poller<_>, seconds| {
+        poller.commits.judge(&poller.partitions, "test", now + Duration::from_secs(seconds));
+    };
     // The session lasts ten seconds.
-    poller.judge_commits(now + Duration::from_secs(60));
+    judge(&mut poller, 60);
     poller.event(Event::Assigned(vec![("t".into(), 2)]));
     assert!([0, 2].into_iter().all(|n| owned(&mut poller, n).assignment.is_unconfirmed()));
     owned(&mut poller, 0).unacked_since = None;
-    poller.judge_commits(now + Duration::from_secs(61));
+    judge(&mut poller, 61);
     assert!([0, 2].into_iter().all(|n| !owned(&mut poller, n).assignment.is_unconfirmed()));
 }
 
@@ -108,11 +111,11 @@ fn a_suspicion_stays_until_each_partition_has_its_answer() {
     let generation = owned.assignment.generation;
     let survey = |ends| vec![Surveyed { generation, suspect: Some(3), committed: None, ends }];
     poller.surveyed(survey(None));
-    assert!(std::mem::take(&mut poller.surveys.suspicious), "nobody leads it at this moment");
-    poller.ends.probing = true;
+    assert!(std::mem::take(&mut poller.checks.surveys.suspicious), "nobody leads it at this moment");
+    poller.checks.ends.probing = true;
     poller.surveyed(survey(Some((0, 9))));
-    assert!(std::mem::take(&mut poller.surveys.suspicious), "others are asked about at this moment");
-    poller.ends.probing = false;
+    assert!(std::mem::take(&mut poller.checks.surveys.suspicious), "others are asked about at this moment");
+    poller.checks.ends.probing = false;
     poller.surveyed(survey(Some((0, 9))));
-    assert!(poller.ends.probing && !poller.surveys.suspicious);
+    assert!(poller.checks.ends.probing && !poller.checks.surveys.suspicious);
 }
