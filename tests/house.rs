@@ -226,12 +226,13 @@ fn without_tests(tokens: &[String]) -> (Vec<String>, Vec<String>) {
     (kept, modules)
 }
 
+/// The end of what the bracket at `i` opens.
 fn after_brackets(tokens: &[String], mut i: usize) -> usize {
     let mut depth = 0;
     while i < tokens.len() {
         match tokens[i].as_str() {
-            "[" => depth += 1,
-            "]" => depth -= 1,
+            "[" | "(" | "{" => depth += 1,
+            "]" | ")" | "}" => depth -= 1,
             _ => {}
         }
         i += 1;
@@ -605,4 +606,89 @@ fn files_that_use_each_other_in_a_circle_are_found_through_names_that_are_passed
 fn a_parent_and_a_child_that_use_each_other_are_a_circle() {
     let root = planted(&[("lane/mod.rs", "mod a; fn f() { a::run() }"), ("lane/a.rs", "use super::f;")]);
     assert_eq!(faults(&uses(root.path())), [r#"a circle: ["lane", "lane::a"]"#]);
+}
+
+/// The type of each `impl` block that is not of a trait, and the tokens of the block.
+fn own_impls(tokens: &[String]) -> Vec<(String, &[String])> {
+    let mut found = Vec::new();
+    let mut i = 0;
+    while i < tokens.len() {
+        // Not the `impl` of an argument or of a returned type.
+        let begins = i == 0 || matches!(tokens[i - 1].as_str(), ";" | "}" | "]" | "{" | "unsafe");
+        if tokens[i] != "impl" || !begins {
+            i += 1;
+            continue;
+        }
+        let (mut name, mut depth, mut at) = (String::new(), 0, i + 1);
+        let mut of_trait = false;
+        while at < tokens.len() && tokens[at] != "{" {
+            match tokens[at].as_str() {
+                "<" => depth += 1,
+                ">" if tokens[at - 1] != "-" => depth -= 1,
+                "for" if depth == 0 => of_trait = true,
+                "where" if depth == 0 => break,
+                word if depth == 0 && is_name(word) => name = word.to_owned(),
+                _ => {}
+            }
+            at += 1;
+        }
+        while at < tokens.len() && tokens[at] != "{" {
+            at += 1;
+        }
+        let end = after_brackets(tokens, at);
+        if !of_trait {
+            found.push((name, &tokens[at..end]));
+        }
+        i = end;
+    }
+    found
+}
+
+/// Which file calls, on `self`, a method that another file of the same folder defines for the same type.
+fn calls_on_self(root: &Path) -> Uses {
+    let sources = sources(root);
+    let mut defined = BTreeMap::new();
+    let mut called = Vec::new();
+    for (module, source) in &sources {
+        let folder = module.rsplit_once("::").map_or("", |(folder, _)| folder);
+        for (name, block) in own_impls(&source.tokens) {
+            let of = format!("{folder}::{name}");
+            for t in block.windows(4) {
+                if t[0] == "fn" {
+                    defined.insert((of.clone(), t[1].clone()), module);
+                } else if t[0] == "self" && t[1] == "." && matches!(t[3].as_str(), "(" | "::") {
+                    called.push((of.clone(), t[2].clone(), module));
+                }
+            }
+        }
+    }
+    let mut uses = Uses::new();
+    for (of, method, module) in called {
+        if let Some(definer) = defined.get(&(of, method)).filter(|definer| **definer != module) {
+            uses.entry(module.clone()).or_default().insert((*definer).clone());
+        }
+    }
+    uses
+}
+
+/// A type whose methods stand in several files: no `use` line shows how those files depend on each other.
+#[test]
+fn no_files_call_each_others_methods_of_one_type_in_a_circle() {
+    let calls = calls_on_self(&Path::new(env!("CARGO_MANIFEST_DIR")).join("src"));
+    let loops = calls.keys().any(|module| module == "kafka::consumer::poll");
+    assert!(loops, "the loop of the consumer calls methods of other files: {calls:?}");
+    assert_eq!(circles(&calls), BTreeSet::new());
+}
+
+#[test]
+fn a_circle_of_methods_of_one_type_is_found() {
+    let root = planted(&[
+        ("lane/mod.rs", "mod a; mod b; mod c; struct L;"),
+        ("lane/a.rs", "impl<T: Fn(u8) -> u8> L<T> { fn a(&self) { self.b() } fn end(&self) {} }"),
+        ("lane/b.rs", "impl<T> L<T> where T: Send { pub(super) fn b(&self) { self.c::<u8>() } }"),
+        ("lane/c.rs", "impl L<u8> { fn c<X>(&self) { self.a() } }"),
+        ("lane/d.rs", "impl Drop for L { fn drop(&mut self) { self.end() } } impl M { fn d(&self) { self.a() } }"),
+    ]);
+    let circle = ["lane::a", "lane::b", "lane::c"].map(str::to_owned).to_vec();
+    assert_eq!(circles(&calls_on_self(root.path())), BTreeSet::from([circle]));
 }
