@@ -1,7 +1,7 @@
 //! Accounts with tokens, and with calls, get other credentials while the worker runs.
 
 use crate::reload::reload;
-use crate::support::event::{Event, Expect};
+use crate::support::event::Event;
 use crate::support::ledger::Check;
 use crate::support::own::{Asked, Judged, Own};
 use crate::support::world::World;
@@ -89,20 +89,6 @@ fn account(w: &mut World, shop: &Own, tokens: &[(&str, &str)], rps: i64) {
     w.own_account("acme-shop", table, shop.port);
 }
 
-fn event(account: &str, ident: &str, json: Value) -> Event {
-    let key = json["trans_id"].as_str().unwrap().as_bytes().to_vec();
-    Event {
-        account: account.into(),
-        json,
-        raw: None,
-        key: Some(key),
-        headers: Vec::new(),
-        ident: Some(ident.to_owned()),
-        expect: Expect::Delivered,
-        at: None,
-    }
-}
-
 fn orders(count: usize) -> Vec<Event> {
     let order = |_| {
         let id = unique("e");
@@ -110,7 +96,7 @@ fn orders(count: usize) -> Vec<Event> {
             "trans_id": id, "platform": "shop", "account": "acme-shop", "event_type": "order",
             "event_time_ms": now_ms() - 1000,
         });
-        event("acme-shop", &format!("order:{id}"), json)
+        Event::of("acme-shop", &format!("order:{id}"), json)
     };
     (0..count).map(order).collect()
 }
@@ -223,7 +209,7 @@ fn an_account_with_calls_gets_another_credential_under_load_and_each_call_is_mad
             "event_time_ms": now_ms(), "call": "doudian.order_detail", "args": {"orderId": id},
             "reply": {"ttl_s": 600},
         });
-        event("acme-doudian", &format!("doudian.order_detail:{id}"), json)
+        Event::of("acme-doudian", &format!("doudian.order_detail:{id}"), json)
     });
     w.publish(calls.collect());
     let made = || platform.requests().len();

@@ -51,6 +51,21 @@ impl Event {
         self.ident.as_ref().expect("an event that the platform must never see")
     }
 
+    /// An event of a platform that the test plays itself, which names it so. It has to get there.
+    pub fn of(account: &str, ident: &str, json: Value) -> Self {
+        let key = json["trans_id"].as_str().unwrap().as_bytes().to_vec();
+        Self {
+            account: account.into(),
+            json,
+            raw: None,
+            key: Some(key),
+            headers: Headers::new(),
+            ident: Some(ident.to_owned()),
+            expect: Expect::Delivered,
+            at: None,
+        }
+    }
+
     /// The same event once more.
     pub fn copy(&self) -> Self {
         Self { at: None, ..self.clone() }
