@@ -56,10 +56,11 @@ pub(in crate::platforms::solinkup) fn open(call: Name, body: &Value) -> Unwrappe
 fn inner(call: Name, body: &Value) -> Option<Unwrapped<'_>> {
     let (err_no, code) = (number(&body["err_no"]), number(&body["code"]));
     let data = &body["data"];
+    let has_items = data["decrypt_infos"].as_array().is_some_and(|infos| !infos.is_empty());
     let means = match call.family() {
         Family::Open => return None,
-        // The items have codes of their own, whatever stands beside them.
-        _ if call == Name::Decrypt && data["decrypt_infos"].is_array() => Means::Success,
+        // The items have codes of their own, whatever stands beside them. Where there is none, that alone tells.
+        _ if call == Name::Decrypt && has_items => Means::Success,
         _ if call == Name::Decrypt && body["decrypt_infos"].is_array() => {
             return Some(Unwrapped::Success { code: String::new(), message: String::new(), data: body });
         }
@@ -67,6 +68,7 @@ fn inner(call: Name, body: &Value) -> Option<Unwrapped<'_>> {
             codes::doudian(err_no, code, body["sub_code"].as_str().unwrap_or_default())
         }
         Family::Qianchuan => codes::qianchuan(code?),
+        Family::Doudian if call == Name::Decrypt && data["decrypt_infos"].is_array() => Means::Success,
         Family::Doudian => return None,
     };
     let code = if code.is_some() { text(&body["code"]) } else { text(&body["err_no"]) };

@@ -408,3 +408,19 @@ fn a_refused_timestamp_halts_only_where_our_clock_is_off_by_the_platforms_date()
     assert_eq!(said(0, &doudian(json!(40003), json!(40003), "isv.timestamp-invalid:1")).class(), Some(Class::Retry));
     assert_eq!(said(0, &own(false, "签名错误: timestamp")).class(), Some(Class::Halt), "it is the signature then");
 }
+
+#[test]
+fn a_failure_that_lists_no_text_is_one_of_the_whole_request() {
+    let said = |code: i64, infos: Value| {
+        let mut body = doudian(json!(code), json!(if code == 0 { 10_000 } else { code }), "");
+        body["data"] = json!({"decrypt_infos": infos});
+        body
+    };
+    assert_eq!(failed("doudian.decrypt", &said(20000, json!([]))), (Class::Retry, "20000".into()));
+    assert_eq!(failed("doudian.decrypt", &said(30001, json!([]))).0, Class::Halt);
+    // Where it lists some, each says for itself; and without a failure there is nothing to say.
+    let one = json!([{"auth_id": "order-0", "cipher_text": "c0", "err_no": 0, "decrypt_text": "x"}]);
+    assert_eq!(answered("doudian.decrypt", &said(20000, one)).items.unwrap().len(), 3);
+    assert_eq!(answered("doudian.decrypt", &said(0, json!([]))).items.unwrap().len(), 3);
+    assert_eq!(answered("doudian.decrypt", &json!({"data": {"decrypt_infos": []}})).items.unwrap().len(), 3);
+}
