@@ -9,9 +9,10 @@ use serde_json::Value;
 
 use super::definition::{Example, Shape};
 use super::platform::DeclaredPlatform;
+use super::sender::Declared;
 use crate::error::DeliveryError;
 use crate::event::{ConversionEvent, Published, decode};
-use crate::platforms::{Context, Prepared, Sender};
+use crate::platforms::{Context, Prepared, Problem, Sender};
 use account::ExampleAccount;
 use stated::as_stated;
 
@@ -42,6 +43,22 @@ impl DeclaredPlatform {
                 ExampleResult { number, name: example.name.clone(), problems }
             })
             .collect()
+    }
+
+    /// The key of an account with which the request of an example cannot be made, such as a secret that a filter does not
+    /// take: the account would halt at its first event. One event per form is tried.
+    pub(super) fn refused_key(&self, sender: &Declared) -> Option<Problem> {
+        let mut tried = Vec::new();
+        for example in self.program.definition.test.iter().filter(|example| example.refused.is_none()) {
+            for event in example.event.iter().chain(&example.events).filter(|event| !call::is_call(event)) {
+                let Ok(Ok(event)) = self.decoded(event) else { continue };
+                let problem = sender.refused_key(&event, example.now_ms, &mut tried);
+                if problem.is_some() {
+                    return problem;
+                }
+            }
+        }
+        None
     }
 
     fn example(&self, example: &Example, problems: &mut Vec<String>) -> Result<(), String> {

@@ -107,7 +107,11 @@ impl Platform for DeclaredPlatform {
             configured.call = Some(Arc::new(Calls::new(bound.clone())?));
         }
         if !self.program.forms.is_empty() {
-            configured.sender = Some(Arc::new(Declared::new(bound, map)?));
+            let sender = Declared::new(bound, map)?;
+            if let Some(problem) = self.refused_key(&sender) {
+                return Err(vec![problem]);
+            }
+            configured.sender = Some(Arc::new(sender));
         } else if let Some(name) = map.keys().next() {
             return Err(vec![(format!("map.{name}"), "the platform takes calls alone, and no conversions".into())]);
         }

@@ -2,6 +2,7 @@
 
 mod call;
 mod form;
+mod keys;
 mod reading;
 mod rule;
 mod shape;
@@ -10,7 +11,7 @@ mod slot;
 use std::cell::RefCell;
 use std::sync::Arc;
 
-use super::definition::{Check, Definition, Key, KeyKind, Native, Ordered};
+use super::definition::{Check, Definition, Ordered};
 use super::engine::{Compiler, Uses, Variable};
 use super::interner::{intern, intern_all};
 use super::load::source;
@@ -18,7 +19,7 @@ use crate::config::problem::{Problems, Report};
 use crate::platforms::reading::BatchLimits;
 
 pub(super) use call::{Bounds, CallRules, bounds};
-pub(super) use form::{Address, Body, Form, SignPlace};
+pub(super) use form::{Address, Body, Form, SignPlace, is_path};
 pub(super) use reading::{AnswerRules, ItemRules, TokenRules};
 pub(super) use rule::{CheckRule, Requirement};
 pub(super) use shape::{JsonText, Op};
@@ -85,6 +86,8 @@ impl Compiler<'_> {
     fn program(&self) -> Option<Program> {
         let definition = &self.source.definition;
         self.keys(definition);
+        self.switches(definition);
+        self.only_calls(definition);
         self.natives("events", &definition.events);
         let mut require = Vec::new();
         for (path, text) in definition.require.iter() {
@@ -122,9 +125,13 @@ impl Compiler<'_> {
             self.problem(&format!("request.{}", last + 1), "is never reached: the one before it has no `when`");
         }
         let call_names: Vec<_> = definition.calls.iter().map(|(name, _)| intern(name)).collect();
-        let calls = definition.calls.iter().map(|(name, call)| self.call(name, call)).collect();
+        let calls: Vec<CallRules> = definition.calls.iter().map(|(name, call)| self.call(name, call)).collect();
         let answer = self.answer();
         let token = definition.token.as_ref().map(|token| self.token(token));
+        let mut all = forms.iter().chain(calls.iter().map(|call| &call.form));
+        if token.is_some() && !all.any(|form| form.uses.has(Variable::Token)) {
+            self.problem("token", "is asked for, and no request names `token`: state where `token.access` goes");
+        }
         let secrets = definition.account.keys.iter().filter(|(_, key)| key.secret).map(|(name, _)| name.to_owned());
         let mut program = Program {
             name: intern(&definition.name),
@@ -172,65 +179,6 @@ impl Compiler<'_> {
             self.problem(key, "is no dotted path of the event, e.g. \"click.ks_callback\" in quotes");
         }
     }
-
-    fn keys(&self, definition: &Definition) {
-        const COMMON: [&str; 15] = [
-            "platform",
-            "base_url",
-            "base_urls",
-            "allow_http",
-            "allow_private",
-            "secrets",
-            "limits",
-            "retry",
-            "rollout",
-            "when_unavailable",
-            "on_ambiguous",
-            "map",
-            "enabled",
-            "proxy",
-            "path",
-        ];
-        for (name, key) in definition.account.keys.iter() {
-            let at = format!("account.keys.{name}");
-            self.path(&at, name);
-            if COMMON.contains(&name) || name == "validate" {
-                self.problem(&at, "is a key that every account has");
-            }
-            if name.strip_prefix("token.").is_some_and(|member| matches!(member, "access" | "refresh" | "auth_code")) {
-                self.problem(&at, "is there already where the file has [token]");
-            }
-            let kind = key.kind();
-            if key.secret && kind != KeyKind::Text {
-                self.problem(&at, "is secret, so that it has to be a text: only a text is masked wherever it stands");
-            }
-            if key.default.iter().chain(&key.values).any(|value| value.kind() != kind) {
-                self.problem(&at, "has values or a default of different kinds");
-            }
-            if let Some(default) = &key.default {
-                if !key.values.is_empty() && !key.values.contains(default) {
-                    self.problem(&at, "has a default that is none of its values");
-                }
-                if key.required || key.secret {
-                    self.problem(&at, "has a default, so that it is neither required nor secret");
-                }
-            }
-        }
-    }
-
-    /// The native events of a file, or of one of its forms.
-    fn natives(&self, key: &str, events: &Ordered<Native>) {
-        for (event, native) in events.iter() {
-            let fine = match native {
-                Native::Text(text) => !text.is_empty() && !text.chars().any(char::is_control),
-                Native::Integer(_) => true,
-                Native::Flag(_) => false,
-            };
-            if !fine {
-                self.problem(&format!("{key}.{event}"), "has to be a whole number, or a text that says something");
-            }
-        }
-    }
 }
 
 impl Program {
@@ -257,23 +205,5 @@ impl Program {
             }
         }
         Some(names)
-    }
-}
-
-impl Key {
-    /// What it holds.
-    pub(super) fn kind(&self) -> KeyKind {
-        let written = self.default.as_ref().or(self.values.first()).map(Native::kind);
-        self.kind.or(written).unwrap_or(KeyKind::Text)
-    }
-}
-
-impl Native {
-    fn kind(&self) -> KeyKind {
-        match self {
-            Self::Text(_) => KeyKind::Text,
-            Self::Integer(_) => KeyKind::Integer,
-            Self::Flag(_) => KeyKind::Flag,
-        }
     }
 }

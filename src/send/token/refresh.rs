@@ -10,6 +10,7 @@ use crate::platforms::reading::HttpAnswer;
 use crate::platforms::tokens::{Grant, Issued};
 use crate::platforms::{Context, Credential};
 use crate::redis::batcher::StoreError;
+use crate::secret::SecretString;
 use crate::send::token::record::{Found, Refusal, TokenRecord};
 use crate::send::token::store::{Lock, Saved};
 use crate::send::token::{Pending, Tokens, rules};
@@ -83,7 +84,7 @@ impl Tokens {
                 }
                 taken => *lock = taken,
             }
-            match self.ask(grant).await {
+            match self.ask(grant, record.tokens.access.as_ref()).await {
                 Ok(issued) => {
                     let asked = record.tokens.next(issued, now_ms);
                     let generation = record.generation.max(newer_than) + 1;
@@ -177,13 +178,13 @@ impl Tokens {
         }
     }
 
-    async fn ask(&self, grant: Grant<'_>) -> Result<Issued, Failure> {
+    /// `access` is the access token so far, also where it has ended or was refused.
+    async fn ask(&self, grant: Grant<'_>, access: Option<&SecretString>) -> Result<Issued, Failure> {
         let now_ms = (self.setup.now_ms)();
         let credential = Credential::in_force(&self.setup.credentials, now_ms);
-        let request =
-            self.setup.source.token_request(grant, &Context { now_ms, credential, token: None }).map_err(|fault| {
-                Failure::Other(DeliveryError::Halt(unsent(&format!("{}: {}", fault.field, fault.detail))))
-            })?;
+        let request = self.setup.source.token_request(grant, &Context { now_ms, credential, token: access }).map_err(
+            |fault| Failure::Other(DeliveryError::Halt(unsent(&format!("{}: {}", fault.field, fault.detail)))),
+        )?;
         let exchange = timeout(self.setup.timeout, (self.setup.exchange)(request));
         let reply = match exchange.await {
             Ok(Ok(reply)) => reply,

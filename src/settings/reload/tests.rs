@@ -97,7 +97,7 @@ fn an_account_keeps_its_platform_and_one_that_would_halt_is_refused_if_that_is_n
     let world = World::new(FILE);
     let text = world.refused(&FILE.replace(
         "platform = \"baizhu\"\nproduct = { install = \"p\", register = \"p\", back = \"p\" }",
-        "platform = \"webhook\"\nsecret = \"x\"",
+        "platform = \"webhook\"\nsecret = \"eA==\"",
     ));
     assert!(text.contains("accounts.other.platform: was baizhu"), "{text}");
     let ended = FILE.replace("secret = \"s\" }", "secret = \"s\", not_after = \"2020-01-01T00:00:00Z\" }");
@@ -126,7 +126,7 @@ fn a_platform_file_that_did_not_change_is_the_same_platform_and_a_changed_one_ch
         include_str!("../../../config/platforms/webhook.toml").replacen("name = \"webhook\"", "name = \"mine\"", 1);
     fs::write(&platform, &text).unwrap();
     let file = FILE.replace("platform_files = []", &format!("platform_files = [{:?}]", platform.display().to_string()))
-        + "[accounts.mine]\nplatform = \"mine\"\nbase_url = \"https://hooks.example\"\nsecret = \"x\"\n";
+        + "[accounts.mine]\nplatform = \"mine\"\nbase_url = \"https://hooks.example\"\nsecret = \"eA==\"\n";
     let world = World::new(&file);
     assert_eq!(world.same(&world.reload(&file).ok().unwrap()), [true, true, true]);
     fs::write(&platform, text.replacen("title = \"", "title = \"My ", 1)).unwrap();

@@ -73,7 +73,7 @@ fn nothing_that_may_be_secret_is_shown_wherever_it_stands() {
     let hook = |account: &str| {
         format!(
             "[accounts.hook]\nplatform = \"webhook\"\nbase_url = \"https://hooks.example/T0/{account}\"\n\
-             secret = \"own-{account}\"\nproxy = \"http://user:pw-{account}@proxy:1\"\n"
+             secret = \"{account:A<12}\"\nproxy = \"http://user:pw-{account}@proxy:1\"\n"
         )
     };
     let found = between(&file(&hook("first")), &file(&hook("second")));

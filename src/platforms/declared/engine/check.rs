@@ -141,7 +141,8 @@ impl Compiler<'_> {
         Uses { paths, refuses: self.filters(key, text, offset), is_conditional: is_conditional(text) }
     }
 
-    fn is_key(&self, path: &str) -> bool {
+    /// Whether an account has this key, a table with it, or a key inside of it.
+    pub fn is_key(&self, path: &str) -> bool {
         let below = |long: &str, short: &str| long.strip_prefix(short).is_some_and(|rest| rest.starts_with('.'));
         self.account.iter().any(|key| key == path || below(key, path) || below(path, key))
     }

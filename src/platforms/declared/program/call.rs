@@ -94,6 +94,7 @@ impl Compiler<'_> {
             known.push(Variable::Token);
         }
         self.of_one_request(&below("request"), &part.request);
+        self.only_reads(&below("request"), &part.request);
         let mut form = self.compiled_form(below("request"), &part.request, &known);
         let of_result = [&OF_ANSWER[..], &[Variable::Event]].concat();
         let mut result = Vec::new();
@@ -135,7 +136,7 @@ impl Compiler<'_> {
     }
 
     /// What only a conversion's request can have.
-    fn of_one_request(&self, key: &str, part: &RequestPart) {
+    pub(super) fn of_one_request(&self, key: &str, part: &RequestPart) {
         let stated = [
             ("when", !part.when.is_empty()),
             ("callback", !part.callback.is_empty()),
@@ -143,8 +144,12 @@ impl Compiler<'_> {
             ("events", !part.events.0.is_empty()),
         ];
         for (name, _) in stated.iter().filter(|(_, is_stated)| *is_stated) {
-            self.problem(&format!("{key}.{name}"), "is for conversions: a call has one request, below base_url");
+            self.problem(&format!("{key}.{name}"), "is for conversions: here is one request, below base_url");
         }
+    }
+
+    /// What a request that changes nothing cannot have.
+    fn only_reads(&self, key: &str, part: &RequestPart) {
         if matches!(part.method.as_str(), "PUT" | "PATCH" | "DELETE") {
             let reason =
                 format!("has to be GET or POST: a declared call only reads, and {} changes something", part.method);

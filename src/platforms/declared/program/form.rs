@@ -2,6 +2,8 @@
 
 pub(super) mod facts;
 
+use http::uri::PathAndQuery;
+
 use crate::platforms::callback::is_callback_host;
 use crate::platforms::declared::definition::{Native, Ordered, RequestPart, Sign as SignText, Template as Text};
 use crate::platforms::declared::engine::{Compiler, Expr, Template, Uses, Variable};
@@ -13,6 +15,11 @@ const METHODS: [&str; 5] = ["GET", "POST", "PUT", "PATCH", "DELETE"];
 
 /// Headers that belong to the connection.
 const OWN_HEADERS: [&str; 4] = ["host", "content-length", "transfer-encoding", "connection"];
+
+/// Whether a text is sent as it is, as the path of a URL with its query: what follows a `#` would not be.
+pub(in crate::platforms::declared) fn is_path(text: &str) -> bool {
+    text.starts_with('/') && PathAndQuery::try_from(text).is_ok_and(|path| path.as_str() == text)
+}
 
 /// Where a request goes.
 #[derive(Debug)]
@@ -142,6 +149,7 @@ impl Compiler<'_> {
         for (name, _) in &form.headers {
             self.header(&format!("{}.headers.{name}", form.key), name);
         }
+        self.headers_once(&form);
         self.finish(&mut form);
         form
     }
@@ -166,7 +174,14 @@ impl Compiler<'_> {
             if !part.url.starts_with('/') && !part.url.starts_with("{{") {
                 self.problem(&url_key, "has to be a path below base_url, beginning with /");
             }
-            return Address::Below(Slot::new(self.template(&url_key, &part.url, known)));
+            let url = self.template(&url_key, &part.url, known);
+            if let Template::Fixed(path) = &url
+                && path.starts_with('/')
+                && !is_path(path)
+            {
+                self.problem(&url_key, "holds what the path of a URL cannot hold, e.g. a space or #");
+            }
+            return Address::Below(Slot::new(url));
         }
         self.path(&format!("{key}.callback"), &part.callback);
         if part.hosts.is_empty() {
@@ -208,6 +223,20 @@ impl Compiler<'_> {
         let of_request = [Variable::Url, Variable::Query, Variable::Body, Variable::Form];
         let sees = of_request.into_iter().filter(|of| uses.has(*of)).collect();
         Some(Sign { place, value, sees })
+    }
+
+    /// Two headers of one name, of which a receiver takes either.
+    fn headers_once(&self, form: &Form) {
+        let sign = form.sign.as_ref().and_then(|sign| match &sign.place {
+            SignPlace::Header(name) => Some(*name),
+            SignPlace::Query(_) | SignPlace::Form(_) => None,
+        });
+        let names: Vec<&str> = form.headers.iter().map(|(name, _)| *name).chain(sign).collect();
+        for (at, name) in names.iter().enumerate() {
+            if names.iter().take(at).any(|other| other.eq_ignore_ascii_case(name)) {
+                self.problem(&form.key, format!("has the header {name} twice"));
+            }
+        }
     }
 
     fn header(&self, key: &str, name: &str) {

@@ -118,11 +118,16 @@ impl Compiler<'_> {
             text => expr("index", text),
         };
         let base = if items.index_base.0.is_empty() { "0" } else { &items.index_base.0 };
+        let index_base = self.template("answer.items.index_base", base, &[Variable::Account]);
+        if matches!(&index_base, Template::Fixed(text) if text.trim().parse::<i64>().is_err()) {
+            let reason = "has to be a whole number, or a template that makes one of a key of the account";
+            self.problem("answer.items.index_base", reason);
+        }
         ItemRules {
             when: expr("when", &items.when),
             at: expr("at", &items.at),
             index,
-            index_base: self.template("answer.items.index_base", base, &[Variable::Account]),
+            index_base,
             unmentioned: items.unmentioned,
             delivered: expr("delivered", &items.delivered),
             retry: expr("retry", &items.retry),
@@ -139,6 +144,7 @@ impl Compiler<'_> {
         }
         let expr = |name: &str, text: &str| self.expr(&format!("token.{name}"), text, &OF_ANSWER);
         let known = [Variable::Account, Variable::Token, Variable::NowMs];
+        self.of_one_request("token.request", &token.request);
         TokenRules {
             request: self.compiled_form("token.request".to_owned(), &token.request, &known),
             access: expr("access", &token.access),

@@ -131,7 +131,7 @@ impl Bound {
         }
         let mut base = String::new();
         rules.index_base.render(whole, &mut base).ok()?;
-        let base: i64 = base.trim().parse().unwrap_or(0);
+        let base: i64 = base.trim().parse().ok()?;
         let mut verdicts: Vec<Option<Verdict>> = vec![None; items];
         // A list of errors without an error contradicts the answer that has it: nobody knows which events failed.
         let mut all_placed = list.len() != Some(0);

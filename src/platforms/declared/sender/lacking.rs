@@ -8,7 +8,7 @@ use super::Bound;
 use crate::platforms::Problem;
 use crate::platforms::declared::engine::{Content, Scope, Template, Uses, Variable};
 use crate::platforms::declared::keys::get;
-use crate::platforms::declared::program::{Address, Body, Form, Op, Program};
+use crate::platforms::declared::program::{Address, Body, Form, Op, Program, is_path};
 
 /// What is known of an account without an event.
 const OF_ACCOUNT: [Variable; 3] = [Variable::Account, Variable::Token, Variable::NowMs];
@@ -17,6 +17,7 @@ const OF_ACCOUNT: [Variable; 3] = [Variable::Account, Variable::Token, Variable:
 struct Keys<'a> {
     program: &'a Program,
     settings: &'a Map<String, serde_json::Value>,
+    has_tokens: bool,
     scope: Scope<'a>,
 }
 
@@ -31,7 +32,7 @@ impl Bound {
             .with(Variable::Account, Content::Account(&self.account))
             .with(Variable::NowMs, Content::Int(0))
             .with(Variable::Token, Content::Value(token));
-        let keys = Keys { program: &self.program, settings, scope };
+        let keys = Keys { program: &self.program, settings, has_tokens: self.seed.is_some(), scope };
         let mut problems = Vec::new();
         let forms: Vec<_> = self.program.forms.iter().map(|form| (form, keys.lacking(form))).collect();
         // Where one form can be made, the file's own rules say which events need the others.
@@ -48,7 +49,31 @@ impl Bound {
                 problems.push((key.to_owned(), format!("is missing: {} needs it", form.key)));
             }
         }
+        let all = self.program.forms.iter().chain(self.program.calls.iter().map(|call| &call.form)).chain(of_token);
+        for form in all {
+            if let Some(key) = keys.no_path(form) {
+                problems.push((
+                    key.to_owned(),
+                    format!("makes no path that begins with /: {}.url is made of it", form.key),
+                ));
+            }
+        }
+        problems.extend(keys.no_number());
+        problems.extend(of_token.and_then(|form| self.no_grant(form)));
         problems
+    }
+
+    /// What the request for tokens names of them and the account does not begin with.
+    fn no_grant(&self, form: &Form) -> Option<Problem> {
+        let seed = self.seed.as_ref()?;
+        let (other, key) = if seed.refresh.is_some() { ("code", "auth_code") } else { ("refresh", "refresh") };
+        let needs = |template: &Template| {
+            uses(template)
+                .is_some_and(|uses| !uses.is_conditional && uses.of(Variable::Token).any(|path| path == other))
+        };
+        let needs_it = form.slots().iter().any(|slot| needs(&slot.template))
+            || form.sign.as_ref().is_some_and(|sign| needs(&sign.value));
+        needs_it.then(|| (format!("token.{key}"), format!("is missing: {} needs it", form.key)))
     }
 }
 
@@ -77,10 +102,29 @@ impl<'a> Keys<'a> {
         of_texts.or_else(|| json.into_iter().find_map(|op| self.of_json(op)))
     }
 
+    /// The key of which an address is made that is no path below the base URL.
+    fn no_path(&self, form: &'a Form) -> Option<&'a str> {
+        let Address::Below(slot) = &form.address else { return None };
+        let uses = uses(&slot.template).filter(|uses| knows_all(uses))?;
+        let mut path = String::new();
+        slot.template.render(&self.scope, &mut path).ok()?;
+        if is_path(&path) { None } else { uses.of(Variable::Account).next() }
+    }
+
+    /// The key of which the first index of a batch is made, where it makes no number.
+    fn no_number(&self) -> Option<Problem> {
+        let base = &self.program.answer.items.as_ref()?.index_base;
+        let uses = uses(base)?;
+        let mut text = String::new();
+        let is_number = base.render(&self.scope, &mut text).is_ok() && text.trim().parse::<i64>().is_ok();
+        let key = uses.of(Variable::Account).next().filter(|_| !is_number)?;
+        Some((key.to_owned(), "has to be a whole number: answer.items.index_base is made of it".to_owned()))
+    }
+
     /// A text cannot be rendered without what it names.
     fn of_text(&self, template: &'a Template) -> Option<&'a str> {
         let uses = uses(template)?;
-        let key = self.absent(uses, false)?;
+        let key = self.absent(uses, false).or_else(|| self.no_token(uses))?;
         let fails = match knows_all(uses) {
             true => template.render(&self.scope, &mut String::new()).is_err(),
             false => !uses.is_conditional,
@@ -92,7 +136,12 @@ impl<'a> Keys<'a> {
     fn of_json(&self, op: &'a Op) -> Option<&'a str> {
         let Op::Member(_, slot) = op else { return None };
         let uses = uses(&slot.template)?;
-        self.absent(uses, true).filter(|_| !uses.is_conditional)
+        self.absent(uses, true).or_else(|| self.no_token(uses)).filter(|_| !uses.is_conditional)
+    }
+
+    /// A token is named, and the account sends without one.
+    fn no_token(&self, uses: &Uses) -> Option<&'static str> {
+        (uses.has(Variable::Token) && !self.has_tokens).then_some("token.access")
     }
 
     /// The first of the named keys that the account does not have.

@@ -7,12 +7,12 @@ use super::seen::Seen;
 use super::{Declared, native_content};
 use crate::error::DeliveryError;
 use crate::event::ConversionEvent;
-use crate::platforms::declared::blobs::Writer;
+use crate::platforms::declared::blobs::{Reader, Writer};
 use crate::platforms::declared::engine::{Content, Scope, Variable};
 use crate::platforms::declared::json::{JsonObject, compact};
 use crate::platforms::declared::program::{Address, CheckRule, Form, Program, Requirement};
 use crate::platforms::rules::{click_id, invalid, note_ignored, required_id};
-use crate::platforms::{Item, Prepared, Request};
+use crate::platforms::{Item, Prepared, Problem, Request};
 
 impl Declared {
     pub(super) fn prepared(&self, event: &ConversionEvent) -> Result<Prepared, DeliveryError> {
@@ -71,6 +71,35 @@ impl Declared {
         numbered
             .find(|(_, form)| form.when.as_ref().is_none_or(|when| when.holds(&scope)))
             .ok_or_else(|| invalid("event_type", "no [[request]] of the platform takes such an event"))
+    }
+
+    /// The key that keeps an event from being sent, though nothing is wrong with the event. `tried` has the forms that were
+    /// tried already.
+    pub(in crate::platforms::declared) fn refused_key(
+        &self,
+        event: &ConversionEvent,
+        now_ms: i64,
+        tried: &mut Vec<u8>,
+    ) -> Option<Problem> {
+        let prepared = self.prepared(event).ok()?;
+        let (number, _) = Reader::new(prepared.item.text()?)?;
+        if tried.contains(&number) {
+            return None;
+        }
+        tried.push(number);
+        let parts = AttemptValues { now_ms, token: self.any_token(), shown: false };
+        let Failure { key, error, uses } = self.bound.compose(&[&prepared], &parts).err()?;
+        let named = uses.of(Variable::Account).find(|path| !path.is_empty())?;
+        let is_safe = |detail: &&str| !self.bound.secrets.iter().any(|secret| detail.contains(secret));
+        let why = error.detail().filter(is_safe).map_or_else(|| error.kind().to_string(), str::to_owned);
+        Some((named.to_owned(), format!("cannot be used: {key} is made of it, and {why}")))
+    }
+
+    fn any_token(&self) -> Value {
+        match self.bound.seed {
+            Some(_) => Value::from_pairs([("access", "token"), ("refresh", "token")]),
+            None => Value::UNDEFINED,
+        }
     }
 
     /// The late parts are rendered when the request is sent. Where one of them may refuse the event, that shows here.

@@ -22,10 +22,12 @@ impl TokenSource for Bound {
             Grant::Refresh(token) => ("refresh", token.expose()),
             Grant::Code(code) => ("code", code.expose()),
         };
+        let access = context.token.map(|token| ("access", token.expose()));
+        let token = Value::from_pairs(access.into_iter().chain([(name, secret)]));
         let scope = Scope::new()
             .with(Variable::Account, Content::Account(&self.account))
             .with(Variable::NowMs, Content::Int(context.now_ms))
-            .with(Variable::Token, Content::Value(Value::from_pairs([(name, secret)])));
+            .with(Variable::Token, Content::Value(token));
         let form = &rules.request;
         self.masked(form, Some(secret), || self.rendered(form, Reader::default(), scope, false))
             .map_err(|failure: Failure| failure.into())

@@ -258,3 +258,80 @@ fn an_account_that_asks_for_tokens_needs_what_the_request_for_one_names() {
     assert_eq!(told("token = { refresh = 'R', client_id = 'c', client_secret = 's' }"), Vec::<String>::new());
     assert_eq!(told("token = { access = 'A' }"), Vec::<String>::new(), "a permanent token asks for nothing");
 }
+
+#[test]
+fn an_account_without_a_token_is_told_where_every_request_needs_one() {
+    let told = |platform: &str, keys: &str| configure(platform, keys, &[]).map(drop).err().unwrap_or_default();
+    let tokens = super::requests::TOKENS;
+    assert_eq!(
+        told(tokens, "token = { client_id = 'c' }"),
+        ["a.token.access: is missing, and nothing could be sent: request.0 needs token.access"]
+    );
+    assert_eq!(told(tokens, "token = { access = 'A' }"), Vec::<String>::new());
+    // A code gets no pair where the request for one names the refresh token alone, and the other way round.
+    assert_eq!(
+        told(tokens, "token = { auth_code = 'C', client_id = 'c' }"),
+        ["a.token.refresh: is missing: token.request needs it"]
+    );
+    let code = tokens.replace("{{ token.refresh }}", "{{ token.code }}");
+    assert_eq!(
+        told(&code, "token = { refresh = 'R', client_id = 'c' }"),
+        ["a.token.auth_code: is missing: token.request needs it"]
+    );
+    let both = tokens.replace("{{ token.refresh }}", "{{ token.refresh if token.refresh is defined else token.code }}");
+    for keys in ["token = { auth_code = 'C', client_id = 'c' }", "token = { refresh = 'R', client_id = 'c' }"] {
+        assert_eq!(told(&both, keys), Vec::<String>::new(), "{keys}");
+    }
+}
+
+#[test]
+fn a_key_that_makes_no_path_or_no_number_is_told() {
+    let platform = r#"
+name = "made"
+title = "Made"
+base_url = "https://made.example.com"
+[account.keys]
+at = { default = "/x" }
+base = { default = "0" }
+[events]
+pay = 1
+[[request]]
+url = "{{ account.at }}"
+json = { all = "{{ items }}" }
+[batch]
+item = { id = "{{ event.trans_id }}" }
+[answer]
+delivered = "status == 200"
+[answer.items]
+at = "body.errors"
+index = "position"
+index_base = "{{ account.base }}"
+permanent = "true"
+"#;
+    let told = |keys: &str| configure(platform, keys, &[]).map(drop).err().unwrap_or_default();
+    assert_eq!(told(""), Vec::<String>::new());
+    assert_eq!(told("at = '/y'\nbase = '1'"), Vec::<String>::new());
+    assert_eq!(told("at = 'y'"), ["a.at: makes no path that begins with /: request.0.url is made of it"]);
+    assert_eq!(told("at = '@evil.example'"), ["a.at: makes no path that begins with /: request.0.url is made of it"]);
+    for wrong in ["/a b", "/a#b", "/a\\tb", "/汉 "] {
+        let found = told(&format!("at = \"{wrong}\""));
+        assert_eq!(found, ["a.at: makes no path that begins with /: request.0.url is made of it"], "{wrong}");
+    }
+    assert_eq!(told("base = 'one'"), ["a.base: has to be a whole number: answer.items.index_base is made of it"]);
+}
+
+#[test]
+fn a_key_that_a_filter_does_not_take_is_told_and_not_repeated() {
+    let file = include_str!("../../../../config/platforms/webhook.toml");
+    let told = |secret: &str| configure(file, &format!("secret = '{secret}'"), &[]).map(drop).err().unwrap_or_default();
+    for fine in ["whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw", "MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw", "YWI="] {
+        assert_eq!(told(fine), Vec::<String>::new(), "{fine}");
+    }
+    for wrong in ["MARKER no base64", "whsec_MARKE", "MARKER-1"] {
+        assert_eq!(
+            told(wrong),
+            ["a.secret: cannot be used: request.0.sign is made of it, and unbase64 takes base64"],
+            "{wrong}"
+        );
+    }
+}

@@ -286,7 +286,7 @@ fn what_is_wrong_with_a_call_is_told_with_its_line_and_key() {
         (
             "url = \"/x\"",
             "url = \"/x\"\nwhen = \"true\"",
-            "6: calls.x.request.when: is for conversions: a call has one request, below base_url",
+            "6: calls.x.request.when: is for conversions: here is one request, below base_url",
         ),
         (
             "{ a = 1 }",

@@ -70,6 +70,11 @@ fn a_problem_of_an_expression_names_file_key_and_the_place_in_it() {
         ("body = \"x\"\nform = {}", "3: request.0: has more than one of body, form and json"),
         ("sign = { value = \"x\" }", "5: request.0.sign: has to have either `header` or `query` or `form`"),
         ("hosts = [\"x.example\"]", "5: request.0.hosts: stands without `callback`"),
+        ("headers = { X-S = \"a\", x-s = \"b\" }", "3: request.0: has the header x-s twice"),
+        (
+            "headers = { x-s = \"a\" }\nsign = { header = \"X-S\", value = \"x\" }",
+            "3: request.0: has the header X-S twice",
+        ),
         (
             "callback = \"click.x\"\nhosts = [\"127.0.0.1\"]",
             "6: request.0.hosts.0: has to be a host name without scheme and port, not \"127.0.0.1\"",
@@ -104,6 +109,7 @@ fn rules_between_keys_are_told_all_at_once() {
             "11: answer.items: has no `at`: the list in the answer",
             "12: token.access: is missing: where the answer has the access token",
             "12: token.request.url: has to be a path below base_url, beginning with /",
+            "12: token: is asked for, and no request names `token`: state where `token.access` goes",
         ]
     );
     let keys = "[[request]]\nurl = \"/x\"\n[answer]\n";
@@ -128,4 +134,97 @@ fn what_differs_per_event_cannot_stand_beside_the_items_of_a_batch() {
     assert_eq!(told.len(), 2, "{told:?}");
     assert!(told[0].starts_with("3: request.0: needs `event.trans_id` beside"), "{told:?}");
     assert!(told[1].contains("batch.item.a: at character 4 (`now_ms`): nothing is called `now_ms` here"), "{told:?}");
+}
+
+#[test]
+fn a_key_that_every_account_has_cannot_be_declared_and_a_switch_has_to_be_a_key() {
+    let end = format!("{ANSWER}[[request]]\nurl = \"/x\"\n");
+    for key in
+        ["reply", "call_limits", "\"limits.daily\"", "\"reply.topic\"", "validate", "\"validate.max_future\"", "map"]
+    {
+        let told = told(&format!("{end}[account.keys.{key}]\n"));
+        let expected = format!("account.keys.{}: is a key that every account has", key.trim_matches('"'));
+        assert!(told.len() == 1 && told[0].ends_with(&expected), "{key}: {told:?}");
+    }
+    assert_eq!(told(&format!("{end}[account.keys.\"validate.length\"]\n")), Vec::<String>::new());
+    let unconfirmed = |switch: &str| told(&format!("{end}[[unconfirmed]]\nwhat = \"x\"\nswitch = \"{switch}\"\n"));
+    for switch in ["", "secret", "token", "token.client_id", "map", "limits.rps"] {
+        assert_eq!(unconfirmed(switch), Vec::<String>::new(), "{switch}");
+    }
+    for switch in ["secrets_of", "token.path", "Secret"] {
+        let expected = "7: unconfirmed.0.switch: is no key of an account; leave it empty where none covers it";
+        assert_eq!(unconfirmed(switch), [expected], "{switch}");
+    }
+}
+
+#[test]
+fn the_first_index_of_a_batch_is_a_number() {
+    let rest = |base: &str| {
+        format!(
+            "[[request]]\nurl = \"/x\"\njson = {{ all = \"{{{{ items }}}}\" }}\n[batch]\nitem = {{ a = 1 }}\n{ANSWER}\
+             [answer.items]\nat = \"body.errors\"\nindex_base = {base}\n"
+        )
+    };
+    for fine in ["1", "\"0\"", "-1"] {
+        assert_eq!(told(&rest(fine)), Vec::<String>::new(), "{fine}");
+    }
+    for wrong in ["\"one\"", "\"1.0\"", "true"] {
+        let reason =
+            "answer.items.index_base: has to be a whole number, or a template that makes one of a key of the account";
+        assert_eq!(told(&rest(wrong)), [format!("10: {reason}")], "{wrong}");
+    }
+}
+
+#[test]
+fn the_rules_of_conversions_are_refused_in_a_file_that_takes_none() {
+    let call = "[calls.find]\nreads_only = true\nrequest = { url = \"/x\" }\nresult = { a = \"{{ status }}\" }\n";
+    assert_eq!(told_of(&format!("{ANSWER}{call}")), Vec::<String>::new());
+    for (table, key) in [
+        ("[require]\n\"args.x\" = \"true\"\n", "require"),
+        ("[check]\n\"args.x\" = { when = \"true\", says = \"no\" }\n", "check"),
+        ("[events]\npay = 1\n", "events"),
+    ] {
+        let told = told_of(&format!("{table}{ANSWER}{call}"));
+        assert!(told.len() == 1 && told[0].starts_with(&format!("1: {key}: is about conversions, and")), "{told:?}");
+    }
+}
+
+#[test]
+fn a_path_is_what_a_url_can_hold() {
+    let rest = |url: &str| format!("{ANSWER}[[request]]\nurl = \"{url}\"\n");
+    for fine in ["/", "/a%20b?c=d&e", "/a//b", "/{{ event.trans_id }} "] {
+        assert_eq!(told(&rest(fine)), Vec::<String>::new(), "{fine}");
+    }
+    for wrong in ["/a b", "/a#b", "/a\\tb"] {
+        let reason = "4: request.0.url: holds what the path of a URL cannot hold, e.g. a space or #";
+        assert_eq!(told(&rest(wrong)), [reason], "{wrong}");
+    }
+}
+
+#[test]
+fn the_request_for_tokens_has_nothing_that_only_conversions_have() {
+    let rest = |line: &str| {
+        format!(
+            "{ANSWER}[[request]]\nurl = \"/{{{{ token.access }}}}\"\n[token]\naccess = \"body.a\"\n[token.request]\nurl = \"/t\"\n{line}"
+        )
+    };
+    assert_eq!(told(&rest("method = \"PUT\"")), Vec::<String>::new());
+    for (line, key) in [("when = \"true\"", "when"), ("events = { pay = 2 }", "events")] {
+        let told = told(&rest(line));
+        let reason = format!("9: token.request.{key}: is for conversions: here is one request, below base_url");
+        assert_eq!(told.first(), Some(&reason), "{line}: {told:?}");
+    }
+    let told = told(&rest("callback = \"click.x\"\nhosts = [\"a.example.com\"]"));
+    assert!(told.iter().any(|problem| problem.contains("token.request.callback: is for conversions")), "{told:?}");
+}
+
+#[test]
+fn native_events_are_numbers_or_texts_and_not_both() {
+    let rest = format!("{ANSWER}[[request]]\nurl = \"/x\"\nevents = {{ pay = 1, buy = \"BUY\" }}\n");
+    assert_eq!(
+        told(&rest),
+        [
+            "5: request.0.events: has numbers and texts, and `native` can only be one of both: write all of them in quotes"
+        ]
+    );
 }

@@ -438,8 +438,25 @@ fn tokens_are_asked_for_and_read_as_the_file_says() {
     assert_eq!(class(200, "nonsense"), Some(Class::Retry));
     assert_eq!(class(500, r#"{"code":0,"data":{"access_token":"A"}}"#), Some(Class::Retry));
     assert!(matches!(read(200, r#"{"code":11009}"#), Err(DeliveryError::Halt(answer)) if answer.code == "11009"));
-    let without = configure(TOKENS, "token = { client_id = 'c' }", &[]).unwrap_or_else(|told| panic!("{told:?}"));
+    let optional = TOKENS.replace("\"{{ token.access }}\"", "\"{{ token.access if token is defined }}\"");
+    let without = configure(&optional, "token = { client_id = 'c' }", &[]).unwrap_or_else(|told| panic!("{told:?}"));
     assert!(without.sender.unwrap().tokens().is_none(), "an account without a token sends without one");
+}
+
+#[test]
+fn the_request_for_tokens_sees_the_access_token_so_far() {
+    use crate::platforms::tokens::Grant;
+    let platform =
+        TOKENS.replace("client_id = \"", "old = \"{{ token.access if token.access is defined }}\", client_id = \"");
+    let sender = sender(&platform, "token = { refresh = 'R-1', client_id = 'c' }");
+    let (source, seed) = sender.tokens().unwrap();
+    let path = |token: Option<&crate::secret::SecretString>| {
+        let context = crate::platforms::Context { now_ms: NOW, credential: None, token };
+        source.token_request(Grant::Refresh(seed.refresh.as_ref().unwrap()), &context).unwrap().path.into_owned()
+    };
+    let access = crate::secret::SecretString::new("A-1");
+    assert_eq!(path(Some(&access)), "/oauth?old=A-1&client_id=c&refresh_token=R-1");
+    assert_eq!(path(None), "/oauth?client_id=c&refresh_token=R-1");
 }
 
 #[test]
