@@ -67,6 +67,9 @@ pub fn run(args: &Args) -> ExitCode {
     }
     // What an own platform says of itself has to hold before its first event.
     for platform in loaded.config.platforms.own() {
+        let unshown: Vec<String> =
+            platform.unshown().iter().map(|what| format!("{}: {what}", platform.name())).collect();
+        lines("warning", &unshown);
         let wrong = platform.examples().into_iter().filter(|outcome| !outcome.problems.is_empty());
         let told = |o: ExampleResult| format!("{} example {}: {}", platform.name(), o.number, o.problems.join("; "));
         refused.extend(wrong.map(told));

@@ -2,6 +2,7 @@
 
 mod account;
 mod call;
+mod coverage;
 mod stated;
 
 use bytes::Bytes;

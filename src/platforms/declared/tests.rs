@@ -112,7 +112,7 @@ fn the_examples_of_every_shipped_file_hold() {
         .map(|(file, text)| load(file, text).unwrap_or_else(|found| panic!("{found}")));
     for platform in crate::platforms::list::shipped().cloned().chain(own) {
         let outcomes = platform.examples();
-        assert!(!outcomes.is_empty(), "{:?} has no example", platform.program.name);
+        assert_eq!(platform.unshown(), Vec::<String>::new(), "{}", platform.program.name);
         let wrong: Vec<_> = outcomes
             .iter()
             .filter(|outcome| !outcome.problems.is_empty())
@@ -120,4 +120,21 @@ fn the_examples_of_every_shipped_file_hold() {
             .collect();
         assert!(wrong.is_empty(), "{}", wrong.join("\n"));
     }
+}
+
+#[test]
+fn what_the_examples_of_a_file_leave_out_is_told() {
+    let platform = load("p.toml", requests::CALLBACK).unwrap_or_else(|found| panic!("{found}"));
+    let told = platform.unshown();
+    assert!(told.contains(&"no example shows request.0".to_owned()), "{told:?}");
+    assert!(told.contains(&"no example has an answer of the class delivered".to_owned()), "{told:?}");
+    let batches = load("p.toml", answers::PLATFORM).unwrap_or_else(|found| panic!("{found}"));
+    let told = batches.unshown();
+    assert!(told.contains(&"no example has an answer with `classes`, one for each item".to_owned()), "{told:?}");
+    let tracker = load("p.toml", calls::TRACKER).unwrap_or_else(|found| panic!("{found}"));
+    assert!(
+        tracker.unshown().iter().any(|what| what.starts_with("no example shows calls.")),
+        "{:?}",
+        tracker.unshown()
+    );
 }

@@ -16,6 +16,11 @@ pub(super) fn is_call(event: &Shape) -> bool {
     event.json().get("kind").is_some_and(|kind| kind == "call")
 }
 
+/// The name of the call that an event of an example asks for.
+pub(super) fn name(event: &Shape) -> Option<String> {
+    if is_call(event) { event.json().get("call")?.as_str().map(str::to_owned) } else { None }
+}
+
 impl DeclaredPlatform {
     pub(super) fn example_of_call(
         &self,

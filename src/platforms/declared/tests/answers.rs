@@ -7,7 +7,7 @@ use crate::platforms::http_status::judge;
 use crate::platforms::reading::{HttpAnswer, Reading, Verdicts};
 use crate::platforms::{Prepared, Sender};
 
-const PLATFORM: &str = r#"
+pub(super) const PLATFORM: &str = r#"
 name = "ans"
 title = "Answers"
 base_url = "https://a.example.com"
