@@ -35,6 +35,7 @@ use crate::config::problem::Report;
 use crate::config::tree::Table;
 use crate::platforms::Credential;
 use crate::platforms::list::Platforms;
+use crate::platforms::tokens::Seed;
 use crate::{kafka, redis, telemetry};
 pub use admin::Admin;
 use root::Root;
@@ -151,9 +152,16 @@ impl Config {
         self.kafka.embedded
     }
 
-    /// The accounts that would halt at their first event, because none of their credentials is valid at `now_ms`.
+    /// The accounts that would halt at their first event, because none of their credentials is valid at `now_ms`, or
+    /// because they send with a token and none is stated.
     pub fn without_credential(&self, now_ms: i64) -> Vec<Problem> {
         let mut found = Vec::new();
+        let no_token = |account: &&Arc<Account>| account.tokens().is_some_and(|(_, seed)| seed == Seed::default());
+        for account in self.accounts.values().filter(|a| a.enabled).filter(no_token) {
+            let key = format!("accounts.{}.token", account.name);
+            let reason = "is missing: the account would halt; state access and refresh, or auth_code".to_owned();
+            found.push(Problem { place: Place::Default, key, reason });
+        }
         for account in self.accounts.values().filter(|a| a.enabled && !a.credentials.is_empty()) {
             if Credential::in_force(&account.credentials, now_ms).is_none() {
                 let key = format!("accounts.{}.secrets", account.name);

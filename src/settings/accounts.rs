@@ -196,6 +196,9 @@ fn judge_reply(rules: &ReplyRules, configured: Option<&Configured>, key: &str, s
     if rules.allow_pii && rules.restricted_topics.is_empty() {
         settings.warn(&format!("{key}.allow_pii"), "has no effect without restricted_topics: every result is masked");
     }
+    if !rules.allow_pii && !rules.restricted_topics.is_empty() {
+        settings.warn(&format!("{key}.restricted_topics"), "has no effect without allow_pii: every result is masked");
+    }
 }
 
 /// Lets the platform read its own keys. A problem that it finds between several keys is reported like every other

@@ -29,7 +29,7 @@ fn longest_visit(draft: &Draft<'_>) -> Duration {
 }
 
 /// The longest time that one request may take. A call with several requests renews its claim before each.
-fn timeout(draft: &Draft<'_>) -> Duration {
+pub(super) fn timeout(draft: &Draft<'_>) -> Duration {
     let of_calls = draft.account.as_ref().filter(|account| account.call.is_some());
     of_calls.map_or(draft.limits.timeout, |account| account.call_limits.timeout.max(account.limits.timeout))
 }

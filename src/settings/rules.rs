@@ -115,6 +115,8 @@ fn alternates(settings: &Settings<'_>, drafts: &[Draft<'_>]) {
                 settings.problem(&key, format!("names {other}, and there is no such account"));
             } else if draft.and_then(|draft| draft.account.as_ref()).is_some_and(|other| !makes_it(other)) {
                 settings.problem(&key, format!("names {other}, which does not make the call {call}"));
+            } else if draft.and_then(|draft| draft.account.as_ref()).is_some_and(|other| !other.enabled) {
+                settings.warn(&key, format!("names {other}, which is disabled: it answers nothing"));
             }
         }
     }
@@ -151,14 +153,14 @@ fn credentials(settings: &Settings<'_>, drafts: &[Draft<'_>]) {
 /// handed back.
 fn drain(settings: &Settings<'_>, Root { intake, .. }: &Root, drafts: &[Draft<'_>]) {
     if let Some(draft) =
-        drafts.iter().max_by_key(|d| d.limits.timeout).filter(|d| d.limits.timeout >= intake.drain_timeout)
+        drafts.iter().max_by_key(|d| lease::timeout(d)).filter(|d| lease::timeout(d) >= intake.drain_timeout)
     {
         settings.warn(
             "intake.drain_timeout",
             format!(
                 "is {}, not longer than the timeout {} of account {}: a shutdown may leave its requests without their answers",
                 show_duration(intake.drain_timeout),
-                show_duration(draft.limits.timeout),
+                show_duration(lease::timeout(draft)),
                 draft.name
             ),
         );

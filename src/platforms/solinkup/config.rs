@@ -167,10 +167,6 @@ impl Settings {
             let why = "is not configured: every call but template.list will be refused";
             warnings.push(("open_id".into(), why.into()));
         }
-        if self.seed == Seed::default() {
-            let why = "is not configured: the account halts at its first call; state access and refresh, or auth_code";
-            warnings.push(("token".into(), why.into()));
-        }
         warnings
     }
 }

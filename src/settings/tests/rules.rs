@@ -125,6 +125,24 @@ fn an_account_without_a_credential_now_is_told_apart_from_a_bad_file() {
     assert_eq!(config.without_credential(1_900_000_000_000)[0].key, "accounts.acme-ps.secrets");
 }
 
+#[test]
+fn an_account_that_sends_with_a_token_and_states_none_would_halt() {
+    let account = |token: &str| {
+        with(&format!(
+            "[accounts.acme-doudian]\nplatform = \"solinkup\"\nopen_id = \"OpenId@1\"\n{token}\n\
+             secrets = [{{ id = \"a\", key = \"AppKey@1\", secret = \"s\" }}]"
+        ))
+    };
+    let keys = |token: &str| -> Vec<String> {
+        let found = good(&account(token), &[]).config.without_credential(1_700_000_000_000);
+        found.into_iter().map(|problem| problem.key).collect()
+    };
+    assert_eq!(keys(""), ["accounts.acme-doudian.token"]);
+    for token in ["token.access = \"A\"", "token.refresh = \"R\"", "token.auth_code = \"C\"", "enabled = false"] {
+        assert_eq!(keys(token), Vec::<String>::new(), "{token}");
+    }
+}
+
 /// [`GOOD`] with an account whose tokens rotate, judged together with the others.
 fn rotating(text: &str) -> (Vec<Problem>, Config) {
     let file = file(text);
@@ -182,6 +200,18 @@ fn a_token_key_is_32_bytes_in_base64_and_is_not_repeated() {
         let found = bad(GOOD, &[("POSTBACK__REDIS__TOKEN_KEY", key)]);
         assert!(!format!("{found} {found:?}").contains(key), "{found}");
     }
+}
+
+#[test]
+fn a_drain_that_ends_before_a_call_can_end_is_a_doubt() {
+    let text = with(
+        "[intake]\ndrain_timeout = \"4s\"\n[accounts.kdn]\nplatform = \"kdniao\"\ncall_limits = { timeout = \"5s\" }\n\
+         secrets = [{ id = \"a\", business_id = \"1237100\", secret = \"s\" }]",
+    );
+    let warnings = good(&text, &[]).warnings;
+    let [warning] = &warnings[..] else { panic!("{warnings:?}") };
+    assert_eq!(warning.key, "intake.drain_timeout");
+    assert!(warning.reason.contains("the timeout 5s of account kdn"), "{warning}");
 }
 
 #[test]
@@ -338,4 +368,24 @@ fn an_account_of_a_platform_in_a_file_answers_for_another_one_if_it_makes_the_sa
     expect(&ga4, &[], "accounts.kdn.alternates", told);
     let none = "takes calls alone, and no conversions";
     expect(&kuaidi100("map = { pay = 7 }"), &[], "accounts.other.map.pay", none);
+}
+
+#[test]
+fn what_has_no_effect_on_the_results_of_calls_is_a_doubt() {
+    let accounts = |first: &str, second: &str| {
+        with(&format!(
+            "[accounts.kdn-a]\nplatform = \"kdniao\"\nsecrets = [{{ id = \"a\", business_id = \"1\", secret = \"s\" }}]\n{first}\n\
+             [accounts.kdn-b]\nplatform = \"kdniao\"\nsecrets = [{{ id = \"a\", business_id = \"2\", secret = \"s\" }}]\n{second}\n"
+        ))
+    };
+    let keys = |first: &str, second: &str| -> Vec<String> {
+        good(&accounts(first, second), &[]).warnings.into_iter().map(|warning| warning.key).collect()
+    };
+    let alternates = "alternates = [\"kdn-b\"]";
+    assert_eq!(keys(alternates, ""), Vec::<String>::new());
+    assert_eq!(keys(alternates, "enabled = false"), ["accounts.kdn-a.alternates"]);
+    let topics = "restricted_topics = [\"postback.results\"]";
+    assert_eq!(keys(&format!("reply = {{ {topics} }}"), ""), ["accounts.kdn-a.reply.restricted_topics"]);
+    assert_eq!(keys("reply = { allow_pii = true }", ""), ["accounts.kdn-a.reply.allow_pii"]);
+    assert_eq!(keys(&format!("reply = {{ allow_pii = true, {topics} }}"), ""), Vec::<String>::new());
 }
