@@ -38,15 +38,17 @@ impl TokenSource for Bound {
         let body = AnswerJson::read(answer.body);
         let scope = self.seen(answer, body.as_ref());
         let said = Said { scope: &scope, answer, code: &self.program.answer.code };
-        if said.holds(&rules.failed) {
-            let code = safe_code(&said.text(&self.program.answer.code));
-            let detail = "the platform issues no token: authorise the account anew".to_owned();
-            return Err(DeliveryError::Halt(Answer { code, detail, ..answer.answer() }));
-        }
+        let failed = said.holds(&rules.failed);
         let access = said.text(&rules.access);
-        if access.is_empty() || !(200..=299).contains(&answer.status) {
-            let verdict = judge(1, answer, || Reading::All(Err(said.unknown()))).one();
-            return Err(verdict.err().unwrap_or_else(|| said.unknown()));
+        if failed || access.is_empty() || !(200..=299).contains(&answer.status) {
+            let refused = || {
+                let code = safe_code(&said.text(&self.program.answer.code));
+                let detail = "the platform issues no token: authorise the account anew".to_owned();
+                DeliveryError::Halt(Answer { code, detail, ..answer.answer() })
+            };
+            let told = || Reading::All(Err(if failed { refused() } else { said.unknown() }));
+            // An endpoint that is broken or overloaded refuses nobody, whatever its body says.
+            return Err(judge(1, answer, told).one().err().unwrap_or_else(|| said.unknown()));
         }
         let refresh = said.text(&rules.refresh);
         let number = |rule: &Option<_>| said.number(&rule.as_ref());

@@ -437,6 +437,11 @@ fn tokens_are_asked_for_and_read_as_the_file_says() {
     assert_eq!(class(200, r#"{"code":0}"#), Some(Class::Retry));
     assert_eq!(class(200, "nonsense"), Some(Class::Retry));
     assert_eq!(class(500, r#"{"code":0,"data":{"access_token":"A"}}"#), Some(Class::Retry));
+    // What is broken or overloaded refuses no refresh token.
+    assert_eq!(class(503, r#"{"code":10000}"#), Some(Class::Retry));
+    assert_eq!(class(429, r#"{"code":11016}"#), Some(Class::Throttled));
+    assert_eq!(class(400, r#"{"code":11009}"#), Some(Class::Halt));
+    assert_eq!(class(401, r#"{"code":11009}"#), Some(Class::Halt));
     assert!(matches!(read(200, r#"{"code":11009}"#), Err(DeliveryError::Halt(answer)) if answer.code == "11009"));
     let optional = TOKENS.replace("\"{{ token.access }}\"", "\"{{ token.access if token is defined }}\"");
     let without = configure(&optional, "token = { client_id = 'c' }", &[]).unwrap_or_else(|told| panic!("{told:?}"));
