@@ -244,7 +244,7 @@ impl Handler for Intake {
             lanes.insert(lane);
         }
         // Told before, too: one that was with its platform then may be back in its queue.
-        lanes.iter().for_each(|lane| self.lanes.get(*lane).touch());
+        lanes.iter().for_each(|lane| self.lanes.get(*lane).changes.touch());
         new
     }
 

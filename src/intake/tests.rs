@@ -388,7 +388,7 @@ fn unfinished_records_and_bytes_are_bounded_and_resume_at_seven_eighths() {
 fn what_holds_a_partition_back_is_told_to_leave_once_and_its_lane_looks_again_each_time() {
     let mut world = World::new(1_000, 1 << 20);
     let old = [world.receive("t", "a"), world.receive("t", "a"), world.receive("t", "b"), world.receive("t", "nobody")];
-    let changes = |world: &World| [0, 1].map(|lane| world.lanes.get(lane).changes());
+    let changes = |world: &World| [0, 1].map(|lane| world.lanes.get(lane).changes.count());
     let before = changes(&world);
     assert_eq!(world.intake.hand_off(&old[..2]), 2);
     assert_eq!(world.intake.hand_off(&old), 1, "the one without a lane ends by itself");

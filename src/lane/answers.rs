@@ -10,8 +10,8 @@ use crate::clock::now_ms;
 use crate::delivery::progress::Stage;
 use crate::delivery::{Delivery, Subject};
 use crate::error::{Answer, DeliveryError, Disposition};
-use crate::lane::handle::LONGEST_WAIT_IN_LANE;
 use crate::lane::handle::switches::PERMANENT_ANSWERS;
+use crate::lane::handle::throttle::LONGEST_WAIT_IN_LANE;
 use crate::lane::state::Lane;
 use crate::send::rate::LONGEST_PUSH_BACK;
 use crate::settle::{Attempted, Progress};
@@ -39,7 +39,7 @@ impl Lane {
         // This comes before the lane counts as closed, so that nothing is tried before the push-back ends.
         self.keep_back(wait);
         if self.throttled_since.get().is_some_and(|since| since.elapsed() >= ONLY_THROTTLED) {
-            self.handle.set_only_throttled(true);
+            self.handle.throttle.set_only_throttled(true);
         }
         let _ = self.limiter.push_back(wait).await;
         wait
@@ -50,12 +50,12 @@ impl Lane {
     /// is in Redis, where each call asks, so that a limit that was raised applies as soon as it is read.
     async fn wait_for_quota(&self, wait: Duration, is_the_platforms: bool) -> Duration {
         if !is_the_platforms {
-            self.handle.end_day(wait);
+            self.handle.throttle.end_day(wait);
             return wait;
         }
         let wait = wait.max(self.limiter.kept_back());
         self.throttled_until.set(self.throttled_until.get().max(Some(Instant::now() + wait)));
-        self.handle.wait_for_quota(wait);
+        self.handle.throttle.wait_for_quota(wait);
         let _ = self.limiter.push_back(wait).await;
         wait
     }
@@ -63,7 +63,7 @@ impl Lane {
     /// Sends nothing for `wait`, because an answer demands it of the whole account.
     pub(super) async fn pause(&self, wait: Duration) {
         let wait = wait.min(LONGEST_PUSH_BACK);
-        self.handle.throttle(wait);
+        self.handle.throttle.push_back(wait);
         let _ = self.limiter.push_back(wait).await;
     }
 
@@ -74,7 +74,7 @@ impl Lane {
 
     fn keep_back(&self, wait: Duration) {
         self.throttled_until.set(self.throttled_until.get().max(Some(Instant::now() + wait)));
-        self.handle.throttle(wait);
+        self.handle.throttle.push_back(wait);
     }
 
     /// Whether a record that was throttled goes back to the lane's head for `wait`. If it does, this counts it.
@@ -150,7 +150,7 @@ impl Lane {
             delivery.ack.open().set_got_through();
         }
         let unanswered = delivery.attempted && result.is_err() && !is_answered(result);
-        if delivery.probe.is_some() && unanswered && self.handle.awaits_probe() {
+        if delivery.probe.is_some() && unanswered && self.handle.throttle.awaits_probe() {
             self.keep_back(self.next_push_back());
         }
     }
@@ -189,7 +189,7 @@ impl Lane {
             self.throttles.set(0);
             self.throttled_since.set(None);
             self.throttled_until.set(None);
-            self.handle.set_only_throttled(false);
+            self.handle.throttle.set_only_throttled(false);
         }
     }
 

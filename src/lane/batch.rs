@@ -117,7 +117,7 @@ impl<'a> Batch<'a> {
         let mut going: Option<Pin<Box<dyn Future<Output = Ready<'a>> + 'a>>> = None;
         let mut goes_as = Priority::Replayed;
         loop {
-            let mut changed = pin!(lane.handle.changed());
+            let mut changed = pin!(lane.handle.changes.changed());
             changed.as_mut().enable();
             let arrivals = self.joining.arrivals();
             self.take_in(arrivals);

@@ -2,7 +2,7 @@
 
 pub mod breaker;
 mod caps;
-mod day;
+mod changes;
 mod fill;
 mod gates;
 pub mod halt_probe;
@@ -12,36 +12,33 @@ mod rollout;
 mod room;
 mod share;
 pub mod switches;
-mod throttle;
+pub mod throttle;
 pub mod unclassified;
+mod until;
 
 use std::borrow::Cow;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering::SeqCst};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering::SeqCst};
 use std::sync::{Mutex, OnceLock};
-use std::time::Duration;
 
 use arc_swap::{ArcSwap, Guard};
-use tokio::sync::Notify;
 use tokio::sync::mpsc::UnboundedSender;
-use tokio::time::Instant;
 
 use self::breaker::shown::ShownBreaker;
 use self::caps::Caps;
 pub(crate) use self::caps::PARKS;
+use self::changes::Changes;
 pub use self::fill::Fill;
 use self::fill::{All, Released, SetAside};
 use self::halt_probe::HaltProbe;
 pub use self::share::ASIDE_RELEASED;
 use self::switches::{Switch, Switches};
+use self::throttle::Throttle;
 use self::unclassified::Unclassified;
 use crate::account::{Account, Intake, WhenUnavailable};
 use crate::clock::now_ms;
 use crate::delivery::Delivery;
 use crate::metrics::LaneState;
-
-/// Records that would wait longer than this in a lane go to parking.
-pub const LONGEST_WAIT_IN_LANE: Duration = Duration::from_secs(5);
 
 /// A message to a lane's task.
 pub enum LaneMessage {
@@ -93,15 +90,7 @@ pub struct LaneHandle {
     /// The lane was halted here, and Redis does not know it yet. Until then, switches that are read from Redis do not
     /// open the lane.
     unsaved_halt: AtomicBool,
-    born: Instant,
-    /// In ms since `born`, so that a wall clock that is set back or forward does not change it.
-    throttled_until_ms: AtomicU64,
-    /// The end of the platform's own limit of a day, in the same ms.
-    quota_until_ms: AtomicU64,
-    /// The end of the day whose requests the account's own limit has used up, in the same ms.
-    day_over_until_ms: AtomicU64,
-    /// The platform has only throttled for a while. The lane is closed until one record gets another answer.
-    only_throttled: AtomicBool,
+    pub throttle: Throttle,
     /// The breaker is open, or one record at a time is tried.
     shut: AtomicBool,
     /// The most requests that may be under way while the breaker's ramp lasts.
@@ -114,13 +103,13 @@ pub struct LaneHandle {
     /// The kinds of answers that no table lists and that this lane has seen.
     pub unclassified: Unclassified,
     switches: Mutex<Switches>,
-    changes: AtomicU64,
-    changed: Notify,
+    pub changes: Arc<Changes>,
 }
 
 impl LaneHandle {
     /// Builds the handle. `inbox` leads to the lane's task.
     pub fn new(index: usize, account: Arc<Account>, inbox: UnboundedSender<LaneMessage>, intake: &Intake) -> Self {
+        let changes = Arc::<Changes>::default();
         Self {
             index,
             account_index: index,
@@ -142,11 +131,7 @@ impl LaneHandle {
             inbox,
             closed: AtomicBool::new(false),
             unsaved_halt: AtomicBool::new(false),
-            born: Instant::now(),
-            throttled_until_ms: AtomicU64::new(0),
-            quota_until_ms: AtomicU64::new(0),
-            day_over_until_ms: AtomicU64::new(0),
-            only_throttled: AtomicBool::new(false),
+            throttle: Throttle::new(changes.clone()),
             shut: AtomicBool::new(false),
             ramp_permits: AtomicUsize::new(usize::MAX),
             breaker: Mutex::default(),
@@ -154,8 +139,7 @@ impl LaneHandle {
             halt_probe: OnceLock::new(),
             unclassified: Unclassified::default(),
             switches: Mutex::default(),
-            changes: AtomicU64::new(0),
-            changed: Notify::new(),
+            changes,
         }
     }
 
@@ -183,14 +167,14 @@ impl LaneHandle {
     pub(crate) fn set_account(&self, account: Arc<Account>) {
         self.caps.set(&account);
         self.account.store(account);
-        self.forget_day();
-        self.touch();
+        self.throttle.forget_day();
+        self.changes.touch();
     }
 
     /// Says whether the configuration still names the account.
     pub(crate) fn set_removed(&self, removed: bool) {
         if self.removed.swap(removed, SeqCst) != removed {
-            self.touch();
+            self.changes.touch();
         }
     }
 
@@ -240,7 +224,7 @@ impl LaneHandle {
             self.unsaved_halt.store(true, SeqCst);
             self.closed.store(true, SeqCst);
         }
-        self.touch();
+        self.changes.touch();
         true
     }
 
@@ -264,29 +248,13 @@ impl LaneHandle {
             self.closed.store(new.closed(), SeqCst);
             *switches = new.clone();
         }
-        self.touch();
+        self.changes.touch();
         true
     }
 
     /// The present switches.
     pub fn switches(&self) -> Switches {
         self.lock().clone()
-    }
-
-    /// Makes every task that waits in this lane check again, after a switch or when a partition leaves.
-    pub fn touch(&self) {
-        self.changes.fetch_add(1, SeqCst);
-        self.changed.notify_waiters();
-    }
-
-    /// How often `touch` was called.
-    pub fn changes(&self) -> u64 {
-        self.changes.load(SeqCst)
-    }
-
-    /// A future that completes at the next touch after its creation.
-    pub fn changed(&self) -> tokio::sync::futures::Notified<'_> {
-        self.changed.notified()
     }
 }
 

@@ -86,9 +86,9 @@ impl Lane {
         let mut aside = Aside::default();
         let mut messages = Vec::new();
         let handle = lane.handle.clone();
-        let mut seen = handle.changes();
+        let mut seen = handle.changes.count();
         let mut some_are_outdated = false;
-        let mut changed = pin!(handle.changed());
+        let mut changed = pin!(handle.changes.changed());
         loop {
             // This comes before the count is read, so that no change in between is missed.
             changed.as_mut().enable();
@@ -102,7 +102,7 @@ impl Lane {
                 settles.extend(lane.renew(&mut queues).into_iter().map(|refused| lane.clone().take_out(refused)));
             }
             let Permits { concurrency, shares: shares_permits, most, .. } = permits;
-            let touched = std::mem::replace(&mut seen, handle.changes()) != seen;
+            let touched = std::mem::replace(&mut seen, handle.changes.count()) != seen;
             if touched {
                 aside.give_back(&lane);
             }
@@ -172,7 +172,7 @@ impl Lane {
                     }
                     messages.drain(..).for_each(|message| some_are_outdated |= lane.take_in(message, &mut queues, &mut aside));
                 }
-                () = &mut changed => changed.set(handle.changed()),
+                () = &mut changed => changed.set(handle.changes.changed()),
             }
         }
     }

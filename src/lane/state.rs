@@ -125,7 +125,7 @@ impl Lane {
     pub(super) fn replace(&self, new: Rc<Self>) {
         // A value is replaced once: its thread replaces the latest one.
         let _ = self.replaced_by.set(new);
-        self.handle.touch();
+        self.handle.changes.touch();
     }
 
     /// The result of an attempt that these settings made. If they are the reason why the account cannot send, and were
@@ -180,7 +180,7 @@ impl Lane {
     /// Waits until this record must not go on, and returns why.
     pub async fn interrupted(&self, delivery: &Delivery) -> DeliveryError {
         loop {
-            let mut changed = pin!(self.handle.changed());
+            let mut changed = pin!(self.handle.changes.changed());
             changed.as_mut().enable();
             if let Some(why) = self.interruption(delivery) {
                 return why;

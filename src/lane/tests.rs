@@ -110,7 +110,7 @@ fn a_lane_that_gets_only_throttled_answers_for_30_s_closes_and_one_record_at_a_t
         bench.lane.throttled_since.set(Some(begun));
         assert_eq!(bench.send(TopicKind::Input, "429-1").wait().await, End::Parked, "it does not hold its partition");
         assert!(!bench.handle.is_open());
-        bench.handle.throttle(Duration::from_secs(60));
+        bench.handle.throttle.push_back(Duration::from_secs(60));
         assert_eq!(bench.send(TopicKind::Input, "ok-2").wait().await, End::Parked, "closed for what comes");
 
         // The push-back is over: the first record that comes is tried, and is throttled again.
@@ -167,7 +167,7 @@ fn while_the_one_that_is_tried_gets_no_answer_the_next_one_waits_ever_longer() {
         };
         let mut bench = Bench::new(edit).await;
         bench.start();
-        bench.handle.set_only_throttled(true);
+        bench.handle.throttle.set_only_throttled(true);
         // The push-backs begin at 32 s, which do not pass in a test.
         bench.lane.throttles.set(5);
         for n in 0..3 {
@@ -313,7 +313,7 @@ fn closing_empties_the_queue_at_once_without_touching_redis() {
         eventually("all are queued", async || open.stage() == Stage::Queued).await;
 
         assignment.set_leaving();
-        bench.handle.touch();
+        bench.handle.changes.touch();
         assert_eq!(returned.wait().await, End::Returned, "its partition leaves: given back, and not parked");
         bench.lane.halt("told to");
         assert_eq!(live.wait().await, End::Parked);
@@ -412,7 +412,7 @@ async fn thirty_seconds_of_throttled_answers_close_the_lane_and_any_other_answer
         lane.note(false, &throttled());
         lane.push_back(second).await;
         assert!(!alone.handle.is_open());
-        alone.handle.forget_push_back();
+        alone.handle.throttle.forget();
         assert!(!alone.handle.is_open() && alone.handle.explain().2.contains("asked too often"));
     }
     lane.note(false, &permanent());
@@ -429,7 +429,7 @@ async fn throttled_answers_between_which_nothing_was_sent_are_not_thirty_seconds
             at.set(at.get().map(|at| at.checked_sub(time).unwrap()));
         }
         lane.limiter.forget_push_back();
-        alone.handle.forget_push_back();
+        alone.handle.throttle.forget();
     };
     for n in 0..5 {
         lane.note(false, &throttled());

@@ -264,12 +264,12 @@ fn lanes_look_again_once_for_all_partitions_that_leave_together() {
     for partition in 0..20 {
         world.receive(TIER, partition, Some(now_ms() + LATER_MS), 1);
     }
-    let before = world.lane.changes();
+    let before = world.lane.changes.count();
     for partition in 0..20 {
         Handler::leaving(&mut world.waiting, &Assignment::new(TIER.into(), partition, 1));
     }
     world.waiting.tick(Instant::now());
-    assert_eq!(world.lane.changes() - before, 1);
+    assert_eq!(world.lane.changes.count() - before, 1);
     assert!(world.waiting.due.is_empty() && world.waiting.blocked.is_empty());
     assert_eq!(world.waiting.in_buffers, Load::default());
 }
@@ -557,12 +557,12 @@ fn of_a_lane_that_got_only_throttled_answers_one_parked_record_is_let_go_as_the_
         world.waiting.release();
     }
     let mut world = World::new();
-    world.lane.throttle(Duration::from_secs(60));
-    world.lane.set_only_throttled(true);
+    world.lane.throttle.push_back(Duration::from_secs(60));
+    world.lane.throttle.set_only_throttled(true);
     (0..3).for_each(|_| drop(world.receive(PARKED, 0, None, 1)));
     look(&mut world);
     assert_eq!(world.delivered(), [0; 0], "pushed back");
-    world.lane.forget_push_back();
+    world.lane.throttle.forget();
     look(&mut world);
     let Ok(LaneMessage::Deliver(tried)) = world.inbox.try_recv() else { panic!("none is tried") };
     look(&mut world);
@@ -574,7 +574,7 @@ fn of_a_lane_that_got_only_throttled_answers_one_parked_record_is_let_go_as_the_
         panic!("none is tried after one that was not sent")
     };
     assert_eq!((next.len(), next[0].record.offset), (1, 1));
-    world.lane.set_only_throttled(false);
+    world.lane.throttle.set_only_throttled(false);
     look(&mut world);
     assert_eq!(world.delivered(), [2], "open again");
 }

@@ -129,7 +129,7 @@ impl Bench {
     pub(crate) async fn forget_push_back(&self) {
         let () = ::redis::cmd("DEL").arg("pb:rate:acme").query_async(&mut self.connection.clone()).await.unwrap();
         self.lane.limiter.forget_push_back();
-        self.handle.forget_push_back();
+        self.handle.throttle.forget();
     }
 
     /// Lets the platform answer the requests that hang.

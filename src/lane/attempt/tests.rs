@@ -258,7 +258,7 @@ async fn while_redis_is_away_a_walk_waits_and_a_partition_that_leaves_ends_it() 
     let some_tries = Duration::from_millis(400);
     assert!(tokio::time::timeout(some_tries, &mut attempt).await.is_err(), "it neither fails nor sends");
     assignment.set_leaving();
-    alone.handle.touch();
+    alone.handle.changes.touch();
     assert!(matches!(attempt.await, Err(DeliveryError::Returned)));
     delivery.ack.complete(End::Returned);
 }

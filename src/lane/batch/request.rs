@@ -111,7 +111,7 @@ impl Batch<'_> {
     async fn meanwhile<T>(&mut self, mut request: impl Future<Output = T> + Unpin) -> T {
         let lane = self.lane;
         loop {
-            let mut changed = pin!(lane.handle.changed());
+            let mut changed = pin!(lane.handle.changes.changed());
             changed.as_mut().enable();
             self.look();
             tokio::select! {

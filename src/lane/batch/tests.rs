@@ -411,7 +411,7 @@ fn partitions_that_leave_take_their_items_out_of_a_batch_and_the_others_go() {
         bench.start();
         all_claimed(&bench, &ids).await;
         [1, 3].into_iter().for_each(|n: usize| assignments[n].set_leaving());
-        bench.handle.touch();
+        bench.handle.changes.touch();
         assert_eq!((all[1].wait().await, all[3].wait().await), (End::Returned, End::Returned));
         assert_eq!((bench.value("ok-2").await, bench.value("ok-4").await), (None, None), "released for the next owner");
         bench.forget_push_back().await;
@@ -609,7 +609,7 @@ fn while_the_events_of_a_split_batch_are_sent_one_by_one_those_that_may_not_go_o
         eventually("the second one is sent alone", async || bench.sent().len() == 3).await;
         assert_eq!(all[0].wait().await, DEAD_LETTERED);
         assignments[2].set_leaving();
-        bench.handle.touch();
+        bench.handle.changes.touch();
         assert_eq!(all[2].wait().await, End::Returned);
         bench.lane.halt("told to");
         assert_eq!(all[3].wait().await, End::Parked);

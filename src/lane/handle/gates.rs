@@ -9,38 +9,35 @@ use tokio::time::Instant;
 
 use crate::clock::now_ms;
 use crate::delivery::{Probe, TopicKind};
+use crate::lane::handle::LaneHandle;
 use crate::lane::handle::breaker::shown::ShownBreaker;
 use crate::lane::handle::breaker::{BreakerInput, Change};
 use crate::lane::handle::halt_probe::HaltProbe;
 use crate::lane::handle::switches::Switches;
-use crate::lane::handle::{LONGEST_WAIT_IN_LANE, LaneHandle};
 use crate::metrics::{BreakerState, LaneState};
 
 /// A probe of the breaker is left to a parked record for so long. Where none comes, a record that arrives is tried.
 const PARKED_FIRST: Duration = Duration::from_secs(1);
-
-const QUOTA_USED_UP: &str = "the platform's own limit is used up for this day";
-const ONLY_THROTTLED: &str = "the platform has answered nothing but that it is asked too often for over 30 s";
 
 impl LaneHandle {
     /// Whether the lane takes work: it is not paused, halted, or pushed back for more than 5 s, its breaker is not open,
     /// its platform has not answered every request of late with a throttle, and the account's own limit of the day is not
     /// used up.
     pub fn is_open(&self) -> bool {
-        self.is_open_within_the_day() && !self.day_is_over()
+        self.is_open_within_the_day() && !self.throttle.day_is_over()
     }
 
     /// Whether the lane is open for a request that is counted among those of the day.
     pub fn is_open_within_the_day(&self) -> bool {
         !self.closed.load(SeqCst)
             && !self.shut.load(SeqCst)
-            && !self.only_throttled.load(SeqCst)
-            && self.pushed_back() <= LONGEST_WAIT_IN_LANE
+            && !self.throttle.awaits_probe()
+            && !self.throttle.is_pushed_back_for_long()
     }
 
     /// Whether a record may go on in the right of this probe.
     pub fn is_open_for(&self, probe: &Probe) -> bool {
-        if probe.is_answered() || self.pushed_back() > LONGEST_WAIT_IN_LANE {
+        if probe.is_answered() || self.throttle.is_pushed_back_for_long() {
             return false;
         }
         let now = Instant::now();
@@ -50,7 +47,7 @@ impl LaneHandle {
 
     /// Whether [`LaneHandle::take_probe`] would give a probe to a record from such a topic now.
     pub fn offers_probe(&self, topic_kind: TopicKind) -> bool {
-        if !self.pushed_back().is_zero() || self.day_is_over() {
+        if !self.throttle.pushed_back().is_zero() || self.throttle.day_is_over() {
             return false;
         }
         let now = Instant::now();
@@ -64,7 +61,7 @@ impl LaneHandle {
             return false;
         }
         if !self.shut.load(SeqCst) {
-            return self.awaits_probe();
+            return self.throttle.awaits_probe();
         }
         let due_for = self.shown_breaker().breaker().due_for(now);
         let left_to_parked = if topic_kind == TopicKind::Parked { Duration::ZERO } else { PARKED_FIRST };
@@ -120,7 +117,7 @@ impl LaneHandle {
             change
         };
         if change != Change::None {
-            self.touch();
+            self.changes.touch();
         }
         change
     }
@@ -146,7 +143,7 @@ impl LaneHandle {
         match self.lock().cause() {
             Some((state, _)) => state,
             None if self.shut.load(SeqCst) => LaneState::Broken,
-            None if self.awaits_probe() || !self.pushed_back().is_zero() || self.day_is_over() => LaneState::Throttled,
+            None if self.throttle.is_throttled() => LaneState::Throttled,
             None => LaneState::Flowing,
         }
     }
@@ -159,20 +156,12 @@ impl LaneHandle {
         if self.shut.load(SeqCst) {
             return self.explain_breaker();
         }
-        let wait = self.pushed_back();
-        let pushed_back = format!("pushed back for another {} s", wait.as_millis().div_ceil(1000));
-        if self.waits_for_quota() {
-            return (LaneState::Throttled, 0, format!("{QUOTA_USED_UP}; {pushed_back}"));
-        }
-        if let Some(why) = self.explain_day() {
+        if let Some(why) = self.throttle.explain() {
             return (LaneState::Throttled, 0, why);
         }
-        match (self.awaits_probe(), wait.is_zero()) {
-            (false, true) if self.ramp_permits() != usize::MAX => self.explain_breaker(),
-            (false, true) => (LaneState::Flowing, 0, String::new()),
-            (false, false) => (LaneState::Throttled, 0, pushed_back),
-            (true, true) => (LaneState::Throttled, 0, format!("{ONLY_THROTTLED}; the next event is tried alone")),
-            (true, false) => (LaneState::Throttled, 0, format!("{ONLY_THROTTLED}; {pushed_back}")),
+        match self.ramp_permits() {
+            usize::MAX => (LaneState::Flowing, 0, String::new()),
+            _ => self.explain_breaker(),
         }
     }
 

@@ -98,8 +98,8 @@ impl Lanes {
         let _ = self.outboxes[outbox].send(delivery);
     }
 
-    /// Calls [`LaneHandle::touch`] on every lane.
+    /// Makes every task that waits in any lane check again.
     pub fn touch_all(&self) {
-        self.lanes.iter().for_each(|l| l.touch());
+        self.lanes.iter().for_each(|lane| lane.changes.touch());
     }
 }

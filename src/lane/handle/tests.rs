@@ -1,3 +1,5 @@
+use std::time::Duration;
+
 use super::*;
 use crate::delivery::TopicKind;
 
@@ -101,15 +103,15 @@ fn parked_records_take_half_of_a_lane_at_most() {
 #[test]
 fn a_push_back_of_over_five_seconds_closes_the_lane_and_a_shorter_one_does_not_end_it() {
     let lane = lane(20.0, 100);
-    lane.throttle(Duration::from_millis(4_900));
+    lane.throttle.push_back(Duration::from_millis(4_900));
     assert!(lane.is_open());
     assert_eq!(lane.state(), LaneState::Throttled);
-    lane.throttle(Duration::from_secs(60));
+    lane.throttle.push_back(Duration::from_secs(60));
     assert!(!lane.is_open());
-    let touched = lane.changes();
-    lane.throttle(Duration::from_secs(1));
+    let touched = lane.changes.count();
+    lane.throttle.push_back(Duration::from_secs(1));
     assert!(!lane.is_open());
-    assert_eq!((touched, lane.changes()), (2, 2), "who waits is told of what changes, and of nothing else");
+    assert_eq!((touched, lane.changes.count()), (2, 2), "who waits is told of what changes, and of nothing else");
     assert!(lane.explain().2.starts_with("pushed back for another "), "{:?}", lane.explain());
 }
 
@@ -117,11 +119,11 @@ fn a_push_back_of_over_five_seconds_closes_the_lane_and_a_shorter_one_does_not_e
 fn a_push_back_lasts_as_long_as_was_asked_whatever_the_wall_clock_is_set_to() {
     const HOUR_MS: i64 = 3_600_000;
     let lane = lane(20.0, 100);
-    lane.throttle(Duration::from_secs(60));
+    lane.throttle.push_back(Duration::from_secs(60));
     for set_by in [-HOUR_MS, HOUR_MS] {
         crate::clock::set_by(set_by);
         assert!(!lane.is_open(), "the clock is set by {set_by} ms");
-        let left = lane.pushed_back();
+        let left = lane.throttle.pushed_back();
         assert!(left > Duration::from_secs(5) && left <= Duration::from_secs(60), "{left:?}, set by {set_by} ms");
     }
     crate::clock::set_by(0);

@@ -91,7 +91,7 @@ fn an_answer_that_arrives_after_the_limit_of_the_day_does_not_end_it() {
         assert_eq!(earlier.wait().await, End::Finished(Outcome::Delivered));
         let (_, _, why) = bench.handle.explain();
         assert!(why.contains("own limit") && !bench.handle.is_open(), "{why}");
-        bench.handle.forget_push_back();
+        bench.handle.throttle.forget();
         assert!(
             !bench.handle.is_open() && bench.handle.offers_probe(TopicKind::Parked),
             "one record has to be tried first"

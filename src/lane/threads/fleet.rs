@@ -121,7 +121,7 @@ impl Fleet {
             Some(old) => old.clone(),
             None => {
                 let told = handle.clone();
-                let obeys = move |push_back| told.shown_push_back(push_back);
+                let obeys = move |push_back| told.throttle.obey(push_back);
                 let (batcher, health) = (self.batcher.clone(), context.health.clone());
                 let limiter = Limiter::new(batcher, bucket, account.limits.rps, alone, health, obeys);
                 before.inspect(|old| limiter.keep_back_like(old));

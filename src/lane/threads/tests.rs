@@ -26,7 +26,7 @@ fn calls_have_a_lane_of_their_own_which_fills_no_place_of_conversions() {
     (0..70).for_each(|_| calls.live.add(0));
     assert!(calls.is_full(TopicKind::Input) && !conversions.is_full(TopicKind::Input));
     // Its account shows that calls are pushed back while conversions flow.
-    calls.throttle(Duration::from_secs(60));
+    calls.throttle.push_back(Duration::from_secs(60));
     assert!(conversions.is_open() && !calls.is_open());
     assert_eq!(conversions.shown().name(), "b:calls");
     assert_eq!(lanes.get(0).shown().name(), "a");

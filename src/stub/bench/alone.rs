@@ -110,7 +110,7 @@ impl Alone {
         let (bucket, shown) = ("pb:rate:acme".into(), handle.clone());
         let limiter =
             Limiter::new(batcher.clone(), bucket, account.limits.rps, alone, health.clone(), move |push_back| {
-                shown.shown_push_back(push_back);
+                shown.throttle.obey(push_back);
             });
         let dispatcher = if is_secure {
             Dispatcher::trusting(account.clone(), health, root())

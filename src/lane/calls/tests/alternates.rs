@@ -54,7 +54,7 @@ fn an_account_that_is_pushed_back_parks_its_calls() {
     run(async {
         let mut bench = bench(&[]).await;
         bench.start();
-        bench.handle.throttle(Duration::from_secs(60));
+        bench.handle.throttle.push_back(Duration::from_secs(60));
         assert_eq!(send(&bench, "a", 1, 0).await, End::Parked, "it is not broken");
     });
 }

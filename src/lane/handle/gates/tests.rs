@@ -30,9 +30,9 @@ fn a_lane_whose_requests_fail_closes_and_one_record_at_a_time_opens_it_again() {
     let lane = lane();
     (0..FAILED).for_each(|_| _ = lane.report(BreakerInput::Failed, false, || "HTTP 500".into()));
     assert!(lane.is_open(), "ten requests are not judged");
-    let touched = lane.changes();
+    let touched = lane.changes.count();
     fail(&lane);
-    assert!(!lane.is_open() && lane.changes() == touched + 1, "who waits in the lane is told");
+    assert!(!lane.is_open() && lane.changes.count() == touched + 1, "who waits in the lane is told");
     assert_eq!((lane.state(), lane.breaker_state()), (LaneState::Broken, BreakerState::Open));
     assert!(!lane.offers_probe(PARKED) && lane.take_probe(PARKED).is_none());
 
@@ -64,7 +64,7 @@ fn a_lane_whose_requests_fail_closes_and_one_record_at_a_time_opens_it_again() {
 fn what_closes_a_lane_is_shown_in_the_order_of_its_weight() {
     let lane = lane();
     assert_eq!(lane.state(), LaneState::Flowing);
-    lane.throttle(Duration::from_secs(60));
+    lane.throttle.push_back(Duration::from_secs(60));
     assert_eq!(lane.state(), LaneState::Throttled);
     fail(&lane);
     assert_eq!((lane.state(), lane.explain().0), (LaneState::Broken, LaneState::Broken));
@@ -79,9 +79,9 @@ fn what_closes_a_lane_is_shown_in_the_order_of_its_weight() {
     assert_eq!(lane.state(), LaneState::Broken);
     lane.make_probe_due(OPEN_FOR);
     assert!(!lane.offers_probe(PARKED), "pushed back");
-    lane.forget_push_back();
+    lane.throttle.forget();
     assert!(lane.offers_probe(PARKED));
-    lane.set_only_throttled(true);
+    lane.throttle.set_only_throttled(true);
     assert!(lane.take_probe(PARKED).is_some(), "it is tried once for both");
     lane.report(BreakerInput::Good, true, String::new);
     assert!(!lane.is_open() && lane.take_probe(PARKED).is_some(), "the answer says nothing of the other gate yet");
@@ -146,4 +146,76 @@ fn both_lanes_of_an_account_share_the_probe_of_its_halt_and_each_has_a_breaker()
     assert!(matches!(conversions.halt_probe().step(), Step::Granted { .. }));
     conversions.credential_replaced();
     assert_eq!(calls.halt_probe().step(), Step::Replaced);
+}
+
+#[test]
+fn one_record_at_a_time_is_tried_and_only_when_the_push_back_is_over() {
+    let lane = lane();
+    assert!(lane.take_probe(TopicKind::Tier).is_none(), "an open lane needs none");
+    lane.throttle.push_back(Duration::from_secs(4));
+    lane.throttle.set_only_throttled(true);
+    assert!(!lane.is_open());
+    assert!(lane.take_probe(TopicKind::Tier).is_none(), "pushed back");
+    lane.throttle.forget();
+    assert!(!lane.is_open(), "closed until an answer comes");
+    assert_eq!(lane.state(), LaneState::Throttled);
+    let probe = lane.take_probe(TopicKind::Tier);
+    assert!(probe.is_some() && lane.take_probe(TopicKind::Tier).is_none());
+    drop(probe);
+    assert!(lane.take_probe(TopicKind::Tier).is_some(), "the one before was not sent");
+    lane.halt("refused");
+    assert!(lane.take_probe(TopicKind::Tier).is_none(), "closed for another reason too");
+}
+
+#[test]
+fn a_limit_of_a_day_keeps_the_lane_closed_to_its_end_and_then_for_one_record() {
+    let lane = lane();
+    lane.throttle.wait_for_quota(Duration::from_secs(6 * 3600));
+    lane.throttle.set_only_throttled(false);
+    assert!(!lane.is_open() && lane.take_probe(TopicKind::Tier).is_none());
+    let (state, _, text) = lane.explain();
+    assert_eq!(state, LaneState::Throttled);
+    assert!(text.contains("own limit") && text.contains("for another 21600 s"), "{text}");
+    lane.throttle.forget();
+    assert!(
+        !lane.is_open() && lane.take_probe(TopicKind::Tier).is_some(),
+        "one record shows whether the new day has begun"
+    );
+    lane.throttle.set_only_throttled(false);
+    assert!(lane.is_open());
+}
+
+#[test]
+fn who_waits_in_the_lane_is_told_as_it_closes_and_opens() {
+    let lane = lane();
+    for (only, touched) in [(true, 1), (true, 1), (false, 2), (false, 2)] {
+        lane.throttle.set_only_throttled(only);
+        assert_eq!((lane.changes.count(), lane.is_open()), (touched, !only));
+    }
+    assert_eq!(lane.state(), LaneState::Flowing);
+}
+
+#[test]
+fn a_day_that_is_used_up_closes_the_lane_but_for_what_is_counted_and_asks_for_no_probe_at_its_end() {
+    let lane = lane();
+    lane.throttle.end_day(Duration::from_secs(7200));
+    lane.throttle.end_day(Duration::from_secs(3600));
+    assert_eq!((lane.is_open(), lane.is_open_within_the_day(), lane.changes.count()), (false, true, 1));
+    let (state, _, why) = lane.explain();
+    assert_eq!((state, lane.state()), (LaneState::Throttled, LaneState::Throttled));
+    assert!(why.contains("own limit") && why.contains("another 7200 s"), "{why}");
+    lane.throttle.set_only_throttled(true);
+    assert!(!lane.offers_probe(TopicKind::Parked) && !lane.is_open_within_the_day(), "the platform throttles as well");
+    lane.throttle.forget();
+    assert!(lane.offers_probe(TopicKind::Parked));
+    lane.throttle.set_only_throttled(false);
+    assert!(lane.is_open() && lane.take_probe(TopicKind::Parked).is_none());
+}
+
+#[test]
+fn other_settings_open_it_because_the_limit_may_be_another_one() {
+    let lane = lane();
+    lane.throttle.end_day(Duration::from_secs(7200));
+    lane.set_account(Arc::new(Account::stub("acme")));
+    assert!(lane.is_open());
 }
