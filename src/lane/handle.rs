@@ -32,11 +32,10 @@ pub use self::fill::Fill;
 use self::fill::{All, Released, SetAside};
 use self::halt_probe::HaltProbe;
 pub use self::share::ASIDE_RELEASED;
-use self::switches::{Switch, Switches};
+use self::switches::in_force::SwitchesInForce;
 use self::throttle::Throttle;
 use self::unclassified::Unclassified;
 use crate::account::{Account, Intake, WhenUnavailable};
-use crate::clock::now_ms;
 use crate::delivery::Delivery;
 use crate::metrics::LaneState;
 
@@ -86,10 +85,7 @@ pub struct LaneHandle {
     emptying: AtomicBool,
     inbox: UnboundedSender<LaneMessage>,
     caps: Caps,
-    closed: AtomicBool,
-    /// The lane was halted here, and Redis does not know it yet. Until then, switches that are read from Redis do not
-    /// open the lane.
-    unsaved_halt: AtomicBool,
+    pub switches: SwitchesInForce,
     pub throttle: Throttle,
     /// The breaker is open, or one record at a time is tried.
     shut: AtomicBool,
@@ -102,7 +98,6 @@ pub struct LaneHandle {
     halt_probe: OnceLock<Arc<HaltProbe>>,
     /// The kinds of answers that no table lists and that this lane has seen.
     pub unclassified: Unclassified,
-    switches: Mutex<Switches>,
     pub changes: Arc<Changes>,
 }
 
@@ -129,8 +124,7 @@ impl LaneHandle {
             aside: SetAside::default(),
             emptying: AtomicBool::new(false),
             inbox,
-            closed: AtomicBool::new(false),
-            unsaved_halt: AtomicBool::new(false),
+            switches: SwitchesInForce::new(changes.clone()),
             throttle: Throttle::new(changes.clone()),
             shut: AtomicBool::new(false),
             ramp_permits: AtomicUsize::new(usize::MAX),
@@ -138,7 +132,6 @@ impl LaneHandle {
             probing: Arc::default(),
             halt_probe: OnceLock::new(),
             unclassified: Unclassified::default(),
-            switches: Mutex::default(),
             changes,
         }
     }
@@ -209,52 +202,7 @@ impl LaneHandle {
     /// Halts the lane until an operator or a probe ends it.
     #[cfg(test)]
     pub(crate) fn halt(&self, reason: &str) -> bool {
-        self.halt_until(reason, false)
-    }
-
-    /// Closes the lane in this process at once. The caller reports the halt to Redis. `false` if the lane was halted
-    /// already. `by_hand`: only an operator may end the halt.
-    pub fn halt_until(&self, reason: &str, by_hand: bool) -> bool {
-        {
-            let mut switches = self.lock();
-            if switches.halted.is_some() {
-                return false;
-            }
-            switches.halted = Some(Switch::halt(reason, "worker", now_ms(), by_hand));
-            self.unsaved_halt.store(true, SeqCst);
-            self.closed.store(true, SeqCst);
-        }
-        self.changes.touch();
-        true
-    }
-
-    /// Whether Redis does not know yet that the lane is halted.
-    pub fn has_unsaved_halt(&self) -> bool {
-        self.unsaved_halt.load(SeqCst)
-    }
-
-    /// Reports that Redis stores the halt.
-    pub fn halt_saved(&self) {
-        self.unsaved_halt.store(false, SeqCst);
-    }
-
-    /// Applies the switches that Redis holds. Returns whether anything changed.
-    pub fn obey(&self, new: &Switches) -> bool {
-        {
-            let mut switches = self.lock();
-            if *switches == *new || (self.unsaved_halt.load(SeqCst) && new.halted.is_none()) {
-                return false;
-            }
-            self.closed.store(new.closed(), SeqCst);
-            *switches = new.clone();
-        }
-        self.changes.touch();
-        true
-    }
-
-    /// The present switches.
-    pub fn switches(&self) -> Switches {
-        self.lock().clone()
+        self.switches.halt(reason, false)
     }
 }
 

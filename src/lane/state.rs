@@ -209,7 +209,7 @@ impl Lane {
             tracing::warn!(account, reason, "the settings that would have halted the account were replaced meanwhile");
             return;
         }
-        if self.handle.halt_until(&reason, by_hand) {
+        if self.handle.switches.halt(&reason, by_hand) {
             tracing::error!(account = &*self.account.name, reason = reason.as_str(), "account halted; its events park");
             let _ = self.context.halts.send(Halted { index: self.handle.account_index, reason, by_hand });
         }

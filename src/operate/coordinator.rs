@@ -123,7 +123,7 @@ impl Coordinator {
                 // Another id means that the store was flushed and unblocked between two checks.
                 let new = memory.epoch.as_ref().is_some_and(|old| *old != id && old != "starting");
                 if new || self.health.has_forgotten() {
-                    let known = self.lanes.iter().map(|l| (l.account_name.to_string(), l.switches())).collect();
+                    let known = self.lanes.iter().map(|l| (l.account_name.to_string(), l.switches.present())).collect();
                     lanes::restore(c, &self.keys, &known, &memory.switches.resumed).await?;
                     self.restore_storms(c).await?;
                     self.health.remembered();
@@ -428,7 +428,7 @@ mod tests {
         // The end of a first start is not a flush.
         let mut world = World::new().await;
         world.set_epoch("starting").await;
-        world.lane.obey(&crate::operate::Switches {
+        world.lane.switches.obey(&crate::operate::Switches {
             paused: Some(crate::operate::Switch::pause("old", "", 1)),
             halted: None,
         });

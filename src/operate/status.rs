@@ -111,7 +111,7 @@ impl WorkerStatus {
         let own = self.snapshot();
         let read = self.seen.read(&self.client, &self.keys).await;
         let mut all = read.unwrap_or_else(|| All {
-            lanes: self.lanes.iter().map(|l| (l.account_name.to_string(), l.switches())).collect(),
+            lanes: self.lanes.iter().map(|l| (l.account_name.to_string(), l.switches.present())).collect(),
             ..All::default()
         });
         all.replicas.retain(|s| s.id != own.id);
@@ -145,9 +145,9 @@ impl WorkerStatus {
         if let Ok(mut all) = switches::read_lanes(&mut connection, &self.keys).await {
             let new = all.remove(account).unwrap_or_default();
             // A store that lost its data does not know of a halt that is still in force.
-            let halted = if pause { lane.switches().halted } else { None };
+            let halted = if pause { lane.switches.present().halted } else { None };
             let switches = Switches { halted: new.halted.or(halted), paused: new.paused };
-            lane.both().for_each(|lane| _ = lane.obey(&switches));
+            lane.both().for_each(|lane| _ = lane.switches.obey(&switches));
         }
         Ok(())
     }

@@ -208,8 +208,8 @@ fn a_parked_record_waits_for_its_lane_and_then_begins_a_new_spell_of_retrying() 
     world.receive(PARKED, 0, None, 1);
     world.waiting.flush();
     assert!(world.delivered().is_empty());
-    world.lane.halt_saved();
-    world.lane.obey(&Default::default());
+    world.lane.switches.halt_saved();
+    world.lane.switches.obey(&Default::default());
     assert!(world.lane.is_open());
     world.waiting.next_glance = Instant::now();
     world.waiting.flush();
@@ -406,8 +406,8 @@ fn whoever_runs_it_is_told_once_an_hour_when_the_oldest_parked_event_has_waited_
     assert!(told(now + 2 * HOUR - 1).is_empty(), "within the hour");
     assert_eq!(told(now + 2 * HOUR).len(), 1);
 
-    world.lane.halt_saved();
-    world.lane.obey(&Default::default());
+    world.lane.switches.halt_saved();
+    world.lane.switches.obey(&Default::default());
     let text = told(now + 3 * HOUR).join("\n");
     assert!(text.contains("is flowing: its platform takes less than comes"), "{text}");
 
@@ -615,7 +615,7 @@ fn of_a_halted_lane_one_parked_record_is_let_go_where_this_replica_may_try_one()
     (0..3).for_each(|_| drop(world.receive(PARKED, 0, None, 1)));
     world.look();
     assert_eq!(world.told(), (vec![], vec![]));
-    let halt = world.lane.switches().halted.unwrap();
+    let halt = world.lane.switches.present().halted.unwrap();
     world.lane.halt_probe().grant(tokio::time::Instant::now() + Duration::from_secs(30), &halt);
     world.look();
     let Ok(LaneMessage::Deliver(tried)) = world.inbox.try_recv() else { panic!("none is tried") };

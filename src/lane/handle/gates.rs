@@ -13,7 +13,6 @@ use crate::lane::handle::LaneHandle;
 use crate::lane::handle::breaker::shown::ShownBreaker;
 use crate::lane::handle::breaker::{BreakerInput, Change};
 use crate::lane::handle::halt_probe::HaltProbe;
-use crate::lane::handle::switches::Switches;
 use crate::metrics::{BreakerState, LaneState};
 
 /// A probe of the breaker is left to a parked record for so long. Where none comes, a record that arrives is tried.
@@ -29,7 +28,7 @@ impl LaneHandle {
 
     /// Whether the lane is open for a request that is counted among those of the day.
     pub fn is_open_within_the_day(&self) -> bool {
-        !self.closed.load(SeqCst)
+        !self.switches.are_closed()
             && !self.shut.load(SeqCst)
             && !self.throttle.awaits_probe()
             && !self.throttle.is_pushed_back_for_long()
@@ -41,7 +40,7 @@ impl LaneHandle {
             return false;
         }
         let now = Instant::now();
-        let is_through = if probe.is_through_halt() { self.may_probe_halt(now) } else { !self.closed.load(SeqCst) };
+        let is_through = if probe.is_through_halt() { self.may_probe_halt(now) } else { !self.switches.are_closed() };
         is_through && self.breaker_may_send(now)
     }
 
@@ -51,7 +50,7 @@ impl LaneHandle {
             return false;
         }
         let now = Instant::now();
-        if self.closed.load(SeqCst) {
+        if self.switches.are_closed() {
             return topic_kind == TopicKind::Parked
                 && !self.halt_probe().has_probe()
                 && self.may_probe_halt(now)
@@ -75,7 +74,7 @@ impl LaneHandle {
     pub fn take_probe(&self, topic_kind: TopicKind) -> Option<Probe> {
         if !self.offers_probe(topic_kind) {
             None
-        } else if self.closed.load(SeqCst) {
+        } else if self.switches.are_closed() {
             self.halt_probe().take()
         } else {
             Probe::take(&self.probing)
@@ -94,11 +93,7 @@ impl LaneHandle {
     }
 
     fn may_probe_halt(&self, now: Instant) -> bool {
-        let is_halted = {
-            let switches = self.lock();
-            switches.halted.is_some() && switches.paused.is_none()
-        };
-        is_halted && self.halt_probe().is_granted(now)
+        self.switches.is_halted_and_not_paused() && self.halt_probe().is_granted(now)
     }
 
     fn breaker_may_send(&self, now: Instant) -> bool {
@@ -140,8 +135,8 @@ impl LaneHandle {
 
     /// The state of the lane, for metrics and operators.
     pub fn state(&self) -> LaneState {
-        match self.lock().cause() {
-            Some((state, _)) => state,
+        match self.switches.state() {
+            Some(state) => state,
             None if self.shut.load(SeqCst) => LaneState::Broken,
             None if self.throttle.is_throttled() => LaneState::Throttled,
             None => LaneState::Flowing,
@@ -150,8 +145,8 @@ impl LaneHandle {
 
     /// The state of the lane, since when (epoch ms, 0 if unknown), and why.
     pub fn explain(&self) -> (LaneState, i64, String) {
-        if let Some((state, switch)) = self.lock().cause() {
-            return (state, switch.since_ms, switch.text(state));
+        if let Some(switch) = self.switches.explain() {
+            return switch;
         }
         if self.shut.load(SeqCst) {
             return self.explain_breaker();
@@ -171,10 +166,6 @@ impl LaneHandle {
 
     fn shown_breaker(&self) -> std::sync::MutexGuard<'_, ShownBreaker> {
         self.breaker.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-
-    pub(super) fn lock(&self) -> std::sync::MutexGuard<'_, Switches> {
-        self.switches.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 

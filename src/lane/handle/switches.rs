@@ -1,5 +1,7 @@
 //! The switches that close a lane until somebody opens it.
 
+pub mod in_force;
+
 use serde::{Deserialize, Serialize};
 
 use crate::metrics::LaneState;

@@ -2,6 +2,7 @@ use std::time::Duration;
 
 use super::*;
 use crate::delivery::TopicKind;
+use crate::lane::handle::switches::{Switch, Switches};
 
 fn lane(rps: f64, max_in_flight: usize) -> LaneHandle {
     let mut account = Account::stub("acme");
@@ -133,10 +134,10 @@ fn a_push_back_lasts_as_long_as_was_asked_whatever_the_wall_clock_is_set_to() {
 fn a_halt_is_not_opened_by_what_redis_said_before_it() {
     let lane = lane(20.0, 100);
     assert!(lane.halt("refused") && !lane.halt("again"));
-    assert!(!lane.obey(&Switches::default()) && !lane.is_open(), "an older read");
-    assert!(lane.obey(&Switches { halted: switch("another replica's"), paused: None }));
-    lane.halt_saved();
-    assert!(lane.obey(&Switches::default()) && lane.is_open(), "resumed");
+    assert!(!lane.switches.obey(&Switches::default()) && !lane.is_open(), "an older read");
+    assert!(lane.switches.obey(&Switches { halted: switch("another replica's"), paused: None }));
+    lane.switches.halt_saved();
+    assert!(lane.switches.obey(&Switches::default()) && lane.is_open(), "resumed");
     assert!(lane.halt("once more"));
     assert!(lane.explain().2.starts_with("once more; one parked event is tried"));
 }
@@ -145,13 +146,13 @@ fn a_halt_is_not_opened_by_what_redis_said_before_it() {
 fn each_switch_closes_and_a_halt_shows_before_a_pause() {
     let lane = lane(20.0, 100);
     let paused = Switches { paused: switch("audit"), halted: None };
-    assert!(lane.obey(&paused) && !lane.obey(&paused), "told once");
+    assert!(lane.switches.obey(&paused) && !lane.switches.obey(&paused), "told once");
     assert_eq!((lane.is_open(), lane.state()), (false, LaneState::Paused));
-    assert!(lane.obey(&Switches { halted: switch("refused"), ..paused.clone() }));
+    assert!(lane.switches.obey(&Switches { halted: switch("refused"), ..paused.clone() }));
     let (state, since_ms, why) = lane.explain();
     assert_eq!((state, since_ms), (LaneState::Halted, 5));
     assert!(why.starts_with("refused; one parked event"), "{why}");
-    assert!(lane.obey(&paused) && !lane.is_open());
-    assert!(lane.obey(&Switches::default()) && lane.is_open());
+    assert!(lane.switches.obey(&paused) && !lane.is_open());
+    assert!(lane.switches.obey(&Switches::default()) && lane.is_open());
     assert_eq!(lane.state(), LaneState::Flowing);
 }

@@ -142,7 +142,7 @@ fn a_parked_record_that_is_accepted_while_its_account_is_halted_is_reported_and_
         bench.start();
         bench.handle.halt("errno 3");
         let grant = || {
-            let halt = bench.handle.switches().halted.unwrap();
+            let halt = bench.handle.switches.present().halted.unwrap();
             bench.handle.halt_probe().clear();
             bench.handle.halt_probe().grant(Instant::now() + Duration::from_secs(30), &halt);
         };

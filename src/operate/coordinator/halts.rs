@@ -25,11 +25,11 @@ impl Coordinator {
     pub(super) async fn end_halts(&self, c: &mut MultiplexedConnection) -> RedisResult<()> {
         for lane in self.lanes.accounts() {
             let probe = lane.halt_probe();
-            let Some(halt) = lane.switches().halted else {
+            let Some(halt) = lane.switches.present().halted else {
                 probe.clear();
                 continue;
             };
-            if lane.has_unsaved_halt() {
+            if lane.switches.has_unsaved_halt() {
                 continue;
             }
             match probe.step() {
@@ -50,7 +50,7 @@ impl Coordinator {
         let probe = lane.halt_probe();
         let every = lane.account().retry.halt_probe;
         let has_parked = self.metrics.account(lane.index).parked.get() > 0;
-        let is_paused = lane.switches().paused.is_some();
+        let is_paused = lane.switches.present().paused.is_some();
         if every.is_zero() || halt.waits_for_hand() || is_paused || !has_parked || self.health.has_forgotten() {
             probe.clear();
             return Ok(());
@@ -77,7 +77,9 @@ impl Coordinator {
         let by = By::new(Via::Worker, &format!("worker {}", self.id), &told).at(&self.id);
         if ending::end_halt(c, &self.keys, account, halt, &by, now_ms()).await? {
             tracing::info!(account, reason = why, "the halt has ended; parked events flow back");
-            lane.both().for_each(|lane| _ = lane.obey(&Switches { paused: lane.switches().paused, halted: None }));
+            lane.both().for_each(|lane| {
+                _ = lane.switches.obey(&Switches { paused: lane.switches.present().paused, halted: None })
+            });
         }
         lane.halt_probe().clear();
         Ok(())

@@ -6,7 +6,6 @@ use ::redis::aio::MultiplexedConnection;
 
 use crate::account::Halted;
 use crate::clock::now_ms;
-use crate::lane::handle::LaneHandle;
 use crate::operate::audit::Via;
 use crate::operate::coordinator::memory::Switches;
 use crate::operate::coordinator::parts::Coordinator;
@@ -17,7 +16,7 @@ impl Coordinator {
     pub(super) fn halted(&self, switches: &mut Switches, halted: Halted) {
         let lane = self.lanes.get(halted.index);
         // One of its lanes has closed. The account is halted, so the other one closes too.
-        lane.both().for_each(|lane| _ = lane.halt_until(&halted.reason, halted.by_hand));
+        lane.both().for_each(|lane| _ = lane.switches.halt(&halted.reason, halted.by_hand));
         let seen = switches.resumed.get(&*lane.account_name).cloned();
         switches.pending.push((halted, seen));
     }
@@ -31,7 +30,7 @@ impl Coordinator {
                 false => lanes::Ends::ByProbe { every: lane.account().retry.halt_probe },
             };
             lanes::halt(c, &self.keys, &lane.account_name, &by, ends, seen.as_deref(), now_ms()).await?;
-            lane.both().for_each(LaneHandle::halt_saved);
+            lane.both().for_each(|lane| lane.switches.halt_saved());
             switches.pending.remove(0);
         }
         Ok(())
@@ -51,11 +50,11 @@ impl Coordinator {
             let mut new = all.get(name).cloned().unwrap_or_default();
             let note = resumed.get(name);
             if forgotten && (note.is_none() || note == switches.resumed.get(name)) {
-                let known = lane.switches();
+                let known = lane.switches.present();
                 new.paused = new.paused.or(known.paused);
                 new.halted = new.halted.or(known.halted);
             }
-            if lane.obey(&new) {
+            if lane.switches.obey(&new) {
                 let (state, _, why) = lane.explain();
                 tracing::info!(account = name, state = state.as_str(), reason = why, "lane switched");
             }

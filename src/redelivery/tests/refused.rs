@@ -7,7 +7,7 @@ use crate::redelivery::parked::rest;
 impl World {
     /// Lets one record be tried, although the account is halted.
     fn grant(&self) {
-        let halt = self.lane.switches().halted.unwrap();
+        let halt = self.lane.switches.present().halted.unwrap();
         self.lane.halt_probe().grant(tokio::time::Instant::now() + Duration::from_secs(30), &halt);
     }
 

@@ -66,7 +66,7 @@ fn a_partition_that_the_share_covers_flows_into_its_lane_without_a_time_of_parki
 fn of_several_partitions_the_one_with_the_oldest_event_flows_first() {
     let mut world = World::with(|account| account.limits.rps = 1.0);
     let paused = Switches { paused: Some(Switch::pause("x", "x", 1)), halted: None };
-    world.lane.obey(&paused);
+    world.lane.switches.obey(&paused);
     for (n, partition) in [30, 10, 20].into_iter().enumerate() {
         world.origin_ms = 1_700_000_000_000 + i64::from(partition);
         assert_eq!(n as i64, world.offset);
@@ -76,7 +76,7 @@ fn of_several_partitions_the_one_with_the_oldest_event_flows_first() {
     world.receive_id("b", PARKED, 0);
     world.look();
     assert_eq!(world.told(), (vec![], vec![]), "the lane is closed");
-    world.lane.obey(&Switches::default());
+    world.lane.switches.obey(&Switches::default());
     world.look();
     assert_eq!(world.told(), (vec![3, 1, 2, 0], vec![]), "what was parked before, then by age");
 }
@@ -85,13 +85,13 @@ fn of_several_partitions_the_one_with_the_oldest_event_flows_first() {
 fn what_was_parked_is_judged_by_the_share_once_its_lane_is_open() {
     let mut world = world();
     let paused = Switches { paused: Some(Switch::pause("x", "x", 1)), halted: None };
-    world.lane.obey(&paused);
+    world.lane.switches.obey(&paused);
     world.receive_id("a", PARKED, 0);
     world.receive_id("b", PARKED, 0);
     world.receive_id("a", TIER, 0);
     world.look();
     assert_eq!(world.told(), (vec![], vec![2]), "the lane is closed: a retry is parked, what is parked stays");
-    world.lane.obey(&Switches::default());
+    world.lane.switches.obey(&Switches::default());
     world.look();
     assert_eq!(world.told(), (vec![1], vec![0]), "the share takes the second one; the lane moves the first one on");
 }

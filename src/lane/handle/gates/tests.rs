@@ -6,7 +6,7 @@ use super::*;
 use crate::account::{Account, Intake};
 use crate::lane::handle::breaker::{FAILED, JUDGED, OPEN_FOR};
 use crate::lane::handle::halt_probe::Step;
-use crate::lane::handle::switches::Switch;
+use crate::lane::handle::switches::{Switch, Switches};
 
 const LIVE: TopicKind = TopicKind::Input;
 const PARKED: TopicKind = TopicKind::Parked;
@@ -22,7 +22,7 @@ fn fail(lane: &LaneHandle) {
 }
 
 fn halted(lane: &LaneHandle) -> Switch {
-    lane.switches().halted.unwrap()
+    lane.switches.present().halted.unwrap()
 }
 
 #[test]
@@ -69,13 +69,13 @@ fn what_closes_a_lane_is_shown_in_the_order_of_its_weight() {
     fail(&lane);
     assert_eq!((lane.state(), lane.explain().0), (LaneState::Broken, LaneState::Broken));
     let paused = Switches { paused: Some(Switch::pause("audit", "li", 5)), halted: None };
-    lane.obey(&paused);
+    lane.switches.obey(&paused);
     assert_eq!((lane.state(), lane.explain().2.as_str()), (LaneState::Paused, "audit"));
     lane.halt("refused");
     assert_eq!(lane.state(), LaneState::Halted);
     // Each of them alone keeps the lane closed, and a probe waits for the end of the push-back.
-    lane.halt_saved();
-    lane.obey(&Switches::default());
+    lane.switches.halt_saved();
+    lane.switches.obey(&Switches::default());
     assert_eq!(lane.state(), LaneState::Broken);
     lane.make_probe_due(OPEN_FOR);
     assert!(!lane.offers_probe(PARKED), "pushed back");
@@ -128,8 +128,8 @@ fn no_record_goes_through_a_halt_while_an_operator_has_paused_the_lane_or_its_br
     lane.make_probe_due(OPEN_FOR);
     let probe = lane.take_probe(PARKED).unwrap();
     assert!(lane.is_open_for(&probe));
-    let both = Switches { paused: Some(Switch::pause("audit", "li", 5)), ..lane.switches() };
-    lane.obey(&both);
+    let both = Switches { paused: Some(Switch::pause("audit", "li", 5)), ..lane.switches.present() };
+    lane.switches.obey(&both);
     assert!(!lane.is_open_for(&probe));
     drop(probe);
     assert!(lane.take_probe(PARKED).is_none());

@@ -15,7 +15,7 @@ async fn halted(reason: &str, by_hand: bool) -> (World, Arc<LaneHandle>) {
     world.set_epoch("e1").await;
     world.look().await;
     let lane = world.coordinator.lanes.get(0).clone();
-    lane.halt_until(reason, by_hand);
+    lane.switches.halt(reason, by_hand);
     world.coordinator.halted(&mut world.memory.switches, Halted { index: 0, reason: reason.into(), by_hand });
     world.look().await;
     assert!(stored(&mut world).await.contains_key("acme"));
