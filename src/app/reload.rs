@@ -225,7 +225,7 @@ impl Reloader {
             let secret = secret_keys(config, account);
             let corrected = running.accounts.get(name).is_some_and(|old| has_other_credential(old, account, &secret));
             let Some(lane) = self.lanes.of_account(name).filter(|_| corrected) else { continue };
-            lane.credential_replaced();
+            lane.halt_probe().credential_replaced();
             if lane.switches.present().halted.is_some_and(|halt| !halt.waits_for_hand()) {
                 resumed.push(name.to_string());
             }

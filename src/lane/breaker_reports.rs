@@ -86,7 +86,7 @@ impl Lane {
     /// Replayed events fail for reasons of their own, so their answers do not count. A good one lets the ramp go on, because
     /// there may be nothing else to send.
     fn report(&self, input: BreakerInput, is_probe: bool, is_replayed: bool, what: impl FnOnce() -> String) {
-        let ramps = input == BreakerInput::Good && self.handle.ramp_permits() != usize::MAX;
+        let ramps = input == BreakerInput::Good && self.handle.breaker.ramp_permits() != usize::MAX;
         if is_replayed && !is_probe && !ramps {
             return;
         }

@@ -4,10 +4,11 @@ pub mod breaker;
 mod caps;
 mod changes;
 mod fill;
-mod gates;
 pub mod halt_probe;
 pub mod known;
 pub mod lanes;
+mod openness;
+mod probes;
 mod rollout;
 mod room;
 mod share;
@@ -17,20 +18,20 @@ pub mod unclassified;
 mod until;
 
 use std::borrow::Cow;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering::SeqCst};
-use std::sync::{Mutex, OnceLock};
+use std::sync::{Arc, OnceLock};
 
 use arc_swap::{ArcSwap, Guard};
 use tokio::sync::mpsc::UnboundedSender;
 
-use self::breaker::shown::ShownBreaker;
+use self::breaker::shared::SharedBreaker;
+use self::breaker::{BreakerInput, Change};
 use self::caps::Caps;
 pub(crate) use self::caps::PARKS;
 use self::changes::Changes;
 pub use self::fill::Fill;
 use self::fill::{All, Released, SetAside};
-use self::halt_probe::HaltProbe;
+use self::probes::Probes;
 pub use self::share::ASIDE_RELEASED;
 use self::switches::in_force::SwitchesInForce;
 use self::throttle::Throttle;
@@ -87,15 +88,8 @@ pub struct LaneHandle {
     caps: Caps,
     pub switches: SwitchesInForce,
     pub throttle: Throttle,
-    /// The breaker is open, or one record at a time is tried.
-    shut: AtomicBool,
-    /// The most requests that may be under way while the breaker's ramp lasts.
-    ramp_permits: AtomicUsize,
-    breaker: Mutex<ShownBreaker>,
-    /// Whether a record is on its way that may open the lane.
-    probing: Arc<AtomicBool>,
-    /// What ends a halt. Both lanes of an account have the same.
-    halt_probe: OnceLock<Arc<HaltProbe>>,
+    pub breaker: SharedBreaker,
+    probes: Probes,
     /// The kinds of answers that no table lists and that this lane has seen.
     pub unclassified: Unclassified,
     pub changes: Arc<Changes>,
@@ -126,11 +120,8 @@ impl LaneHandle {
             inbox,
             switches: SwitchesInForce::new(changes.clone()),
             throttle: Throttle::new(changes.clone()),
-            shut: AtomicBool::new(false),
-            ramp_permits: AtomicUsize::new(usize::MAX),
-            breaker: Mutex::default(),
-            probing: Arc::default(),
-            halt_probe: OnceLock::new(),
+            breaker: SharedBreaker::new(changes.clone()),
+            probes: Probes::default(),
             unclassified: Unclassified::default(),
             changes,
         }
@@ -178,8 +169,8 @@ impl LaneHandle {
 
     /// Adds the lane for the calls of its account.
     pub(crate) fn set_calls(&self, calls: Arc<LaneHandle>) {
+        self.probes.share_halt(&calls.probes);
         // An account has at most one, so a second call would change nothing.
-        let _ = calls.halt_probe.set(self.halt_probe.get_or_init(Arc::default).clone());
         let _ = self.calls.set(calls);
     }
 
@@ -197,6 +188,12 @@ impl LaneHandle {
     /// Whether the lane can send: it is open, and a Redis that is away does not keep it from sending.
     pub fn can_send(&self, holds: bool) -> bool {
         self.is_open() && (!holds || self.account().when_unavailable == WhenUnavailable::Deliver)
+    }
+
+    /// Tells the breaker of the answer to one request. `is_probe`: it was the one record that is tried. `what` says what the
+    /// request came to, in words that are safe to show.
+    pub fn report(&self, input: BreakerInput, is_probe: bool, what: impl FnOnce() -> String) -> Change {
+        self.breaker.report((input, is_probe), self.account().limits.concurrency, what)
     }
 
     /// Halts the lane until an operator or a probe ends it.

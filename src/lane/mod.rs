@@ -122,7 +122,7 @@ impl Lane {
                     with_permit +=
                         lane.batches.join(&mut queues, places(with_permit), |delivery| lane.got_permit(delivery));
                 }
-                if attempts.len() >= concurrency.min(handle.ramp_permits()) || places(with_permit) == 0 {
+                if attempts.len() >= concurrency.min(handle.breaker.ramp_permits()) || places(with_permit) == 0 {
                     break;
                 }
                 if shares_permits {

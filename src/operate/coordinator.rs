@@ -22,7 +22,6 @@ pub use self::parts::{Coordinator, Watched};
 use crate::clock::{now_ms, steady_ms};
 use crate::delivery::progress::Snapshot;
 use crate::kafka::REMAINDER;
-use crate::lane::handle::LaneHandle;
 use crate::operate::replica::{is_kept_back, replica_snapshot, unfinished};
 use crate::operate::{ReplicaSnapshot, arrivals, lanes, snapshot};
 use crate::quiet::Repeated;
@@ -190,7 +189,7 @@ impl Coordinator {
         for lane in self.lanes.accounts() {
             let account = self.metrics.account(lane.index);
             account.lane_state(lane.shown().state());
-            account.breaker_state(lane.both().map(LaneHandle::breaker_state).max().unwrap_or_default());
+            account.breaker_state(lane.both().map(|lane| lane.breaker.state()).max().unwrap_or_default());
             let oldest = snapshots.iter().filter_map(|s| s.oldest_by_group.get(&lane.index)).min();
             account.oldest_open_age.set(oldest.map_or(0.0, |since| (now - since).max(0) as f64 / 1000.0));
             account.parked.set(parked.get(&*lane.account_name).copied().unwrap_or(0));
@@ -248,6 +247,7 @@ mod tests {
     use crate::delivery::progress::{ConsumerHandle, ConsumerView};
     use crate::embedded::store::Store;
     use crate::kafka::consumer::Unplaced;
+    use crate::lane::handle::LaneHandle;
     use crate::lane::handle::lanes::Lanes;
     use crate::lane::threads::Runtimes;
     use crate::metrics::Metrics;

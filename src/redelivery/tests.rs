@@ -593,7 +593,7 @@ fn of_a_broken_lane_one_parked_record_is_let_go_when_a_probe_is_due_and_retries_
     (0..3).for_each(|_| drop(world.receive(PARKED, 0, None, 1)));
     world.look();
     assert_eq!(world.told(), (vec![], vec![]), "nothing is sent");
-    world.lane.make_probe_due(Duration::ZERO);
+    world.lane.breaker.make_probe_due(Duration::ZERO);
     let retry = world.offset;
     world.receive(TIER, 0, Some(now_ms() - 1), 1);
     world.look();

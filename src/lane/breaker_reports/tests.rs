@@ -76,22 +76,22 @@ async fn answers_to_replayed_events_open_no_breaker_and_only_good_ones_let_the_r
     report(&alone, 100, true, &failed());
     report(&alone, JUDGED - FAILED, false, &failed());
     report(&alone, 100, true, &accepted());
-    assert_eq!(alone.handle.breaker_state(), BreakerState::Closed);
+    assert_eq!(alone.handle.breaker.state(), BreakerState::Closed);
     report(&alone, FAILED, false, &failed());
-    assert_eq!(alone.handle.breaker_state(), BreakerState::Open, "twenty live ones");
+    assert_eq!(alone.handle.breaker.state(), BreakerState::Open, "twenty live ones");
 
     // As a probe a replayed event counts: there may be no other one.
-    alone.handle.make_probe_due(OPEN_FOR);
+    alone.handle.breaker.make_probe_due(OPEN_FOR);
     let (mut delivery, _) = alone.delivery(TopicKind::Parked, "t");
     delivery.envelope.replay = Some(replay());
     delivery.probe = alone.handle.take_probe(TopicKind::Parked);
     alone.lane.report_answer(&mut delivery, Ok(()));
-    assert_eq!(alone.handle.breaker_state(), BreakerState::Ramping);
+    assert_eq!(alone.handle.breaker.state(), BreakerState::Ramping);
     assert!(delivery.probe.is_some_and(|probe| probe.is_answered()));
     report(&alone, 5, true, &failed());
-    assert_eq!(alone.handle.breaker_state(), BreakerState::Ramping);
+    assert_eq!(alone.handle.breaker.state(), BreakerState::Ramping);
     report(&alone, STEP, true, &accepted());
-    assert_eq!(alone.handle.breaker_state(), BreakerState::Closed);
+    assert_eq!(alone.handle.breaker.state(), BreakerState::Closed);
 }
 
 #[tokio::test]
@@ -99,27 +99,27 @@ async fn a_request_for_several_records_counts_once_and_failed_only_where_all_of_
     let alone = Alone::new(|_| {});
     let mixed = [failed(), accepted(), failed()];
     (0..JUDGED * 2).for_each(|_| report_batch(&alone, &mixed, &[false; 3]));
-    assert_eq!(alone.handle.breaker_state(), BreakerState::Closed);
+    assert_eq!(alone.handle.breaker.state(), BreakerState::Closed);
     // The live ones decide, in whatever order they stand.
     let only_replayed_ones_fail = [[true, false, true], [false, true, false]];
     report_batch(&alone, &mixed, &only_replayed_ones_fail[0]);
-    assert_eq!(alone.handle.breaker_state(), BreakerState::Closed);
+    assert_eq!(alone.handle.breaker.state(), BreakerState::Closed);
     for n in 1..=FAILED {
-        assert_eq!(alone.handle.breaker_state(), BreakerState::Closed, "{n}");
+        assert_eq!(alone.handle.breaker.state(), BreakerState::Closed, "{n}");
         report_batch(&alone, &mixed, &only_replayed_ones_fail[1]);
     }
-    assert_eq!(alone.handle.breaker_state(), BreakerState::Open);
+    assert_eq!(alone.handle.breaker.state(), BreakerState::Open);
 }
 
 #[tokio::test]
 async fn a_probe_whose_token_has_to_be_renewed_first_goes_on() {
     let alone = Alone::new(|_| {});
     report(&alone, JUDGED, false, &failed());
-    alone.handle.make_probe_due(OPEN_FOR);
+    alone.handle.breaker.make_probe_due(OPEN_FOR);
     let (mut delivery, _) = alone.delivery(TopicKind::Parked, "t");
     delivery.probe = alone.handle.take_probe(TopicKind::Parked);
     alone.lane.report_answer(&mut delivery, Err(&DeliveryError::Refresh(Answer::default())));
-    assert_eq!(alone.handle.breaker_state(), BreakerState::Ramping, "any other answer");
+    assert_eq!(alone.handle.breaker.state(), BreakerState::Ramping, "any other answer");
     assert!(delivery.probe.is_some_and(|probe| !probe.is_answered()));
 }
 
@@ -127,9 +127,9 @@ async fn a_probe_whose_token_has_to_be_renewed_first_goes_on() {
 async fn a_request_that_was_refused_for_some_of_its_records_shows_that_the_platform_works() {
     let alone = Alone::new(|_| {});
     report(&alone, JUDGED, false, &failed());
-    alone.handle.make_probe_due(OPEN_FOR);
+    alone.handle.breaker.make_probe_due(OPEN_FOR);
     let (mut delivery, _) = alone.delivery(TopicKind::Parked, "t");
     delivery.probe = alone.handle.take_probe(TopicKind::Parked);
     alone.lane.report_split(std::iter::once(&*delivery));
-    assert_eq!(alone.handle.breaker_state(), BreakerState::Ramping);
+    assert_eq!(alone.handle.breaker.state(), BreakerState::Ramping);
 }

@@ -10,6 +10,7 @@
 //!
 //! It judges what this process saw and forgets it with the process: replicas may see a platform differently.
 
+pub mod shared;
 pub mod shown;
 
 use std::time::Duration;

@@ -54,7 +54,7 @@ impl HaltProbe {
         *self.lock() = Step::Waiting;
     }
 
-    /// Reports that the account's credential was replaced.
+    /// Reports that another credential of the account is in force. A halt ends with that, unless it waits for a person.
     pub fn credential_replaced(&self) {
         *self.lock() = Step::Replaced;
     }

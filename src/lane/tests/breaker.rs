@@ -80,13 +80,13 @@ fn one_record_at_a_time_is_tried_and_each_that_fails_goes_to_its_tier() {
         let bench = broken(4).await;
         let sent = bench.sent().len();
         for n in 1..=2 {
-            bench.handle.make_probe_due(OPEN_FOR);
+            bench.handle.breaker.make_probe_due(OPEN_FOR);
             assert_eq!(parked(&bench, &format!("500-tried-{n}")).wait().await, End::Retried);
-            assert_eq!((bench.sent().len(), bench.handle.breaker_state()), (sent + n, BreakerState::Probing));
+            assert_eq!((bench.sent().len(), bench.handle.breaker.state()), (sent + n, BreakerState::Probing));
             assert_eq!(bench.send(TopicKind::Input, "ok-later").wait().await, End::Parked, "the next one is not due");
         }
         // A record that ends without being sent lets the next one be tried at once.
-        bench.handle.make_probe_due(OPEN_FOR);
+        bench.handle.breaker.make_probe_due(OPEN_FOR);
         let (mut old, mut expired) = bench.delivery_of(TopicKind::Parked, "ok-old", 1_700_000_000_000);
         old.probe = bench.handle.take_probe(TopicKind::Parked);
         bench.queue(old);
@@ -106,9 +106,9 @@ fn one_record_at_a_time_is_tried_and_each_that_fails_goes_to_its_tier() {
 fn a_record_that_arrives_is_tried_where_no_parked_one_comes_and_the_ramp_bounds_what_follows() {
     run(async {
         let bench = broken(4).await;
-        bench.handle.make_probe_due(OPEN_FOR);
+        bench.handle.breaker.make_probe_due(OPEN_FOR);
         all_delivered(&mut [bench.send(TopicKind::Input, "ok-first")]).await;
-        assert_eq!((bench.handle.breaker_state(), bench.handle.ramp_permits()), (BreakerState::Ramping, 1));
+        assert_eq!((bench.handle.breaker.state(), bench.handle.breaker.ramp_permits()), (BreakerState::Ramping, 1));
         let before = bench.sent().len();
         let mut ends: Vec<_> = (0..40).map(|n| bench.send(TopicKind::Input, &format!("hang-{n}"))).collect();
         eventually("one is sent", async || bench.sent().len() == before + 1).await;
@@ -116,7 +116,7 @@ fn a_record_that_arrives_is_tried_where_no_parked_one_comes_and_the_ramp_bounds_
         assert_eq!(bench.sent().len(), before + 1, "one permit");
         bench.let_go();
         all_delivered(&mut ends).await;
-        assert_eq!(bench.handle.breaker_state(), BreakerState::Closed);
+        assert_eq!(bench.handle.breaker.state(), BreakerState::Closed);
         assert!(bench.published(PARKED).is_empty());
     });
 }
@@ -125,12 +125,12 @@ fn a_record_that_arrives_is_tried_where_no_parked_one_comes_and_the_ramp_bounds_
 fn a_platform_that_fails_again_at_once_is_left_alone_for_the_whole_time_once_more() {
     run(async {
         let bench = broken(4).await;
-        bench.handle.make_probe_due(OPEN_FOR);
+        bench.handle.breaker.make_probe_due(OPEN_FOR);
         all_delivered(&mut [parked(&bench, "ok-first")]).await;
         let mut ends: Vec<_> = (1..STEP).map(|n| bench.send(TopicKind::Input, &format!("ok-{n}"))).collect();
         all_delivered(&mut ends).await;
         assert_eq!(bench.send(TopicKind::Input, "500-again").wait().await, End::Retried);
-        assert_eq!(bench.handle.breaker_state(), BreakerState::Open);
+        assert_eq!(bench.handle.breaker.state(), BreakerState::Open);
         assert_eq!(bench.send(TopicKind::Input, "ok-later").wait().await, End::Parked);
     });
 }

@@ -114,7 +114,7 @@ async fn nothing_is_tried_where_nothing_is_parked_the_lane_is_paused_or_the_halt
         }
         pass(&mut world).await;
         assert!(lane.take_probe(PARKED).is_none(), "{by_hand}");
-        lane.credential_replaced();
+        lane.halt_probe().credential_replaced();
         end_halts(&mut world).await;
         assert!(!lane.is_open() && stored(&mut world).await.contains_key("acme"), "{by_hand}");
     }
@@ -123,7 +123,7 @@ async fn nothing_is_tried_where_nothing_is_parked_the_lane_is_paused_or_the_halt
 #[tokio::test]
 async fn another_credential_ends_a_halt_and_what_was_halted_anew_stays() {
     let (mut world, lane) = halted("errno 3", false).await;
-    lane.credential_replaced();
+    lane.halt_probe().credential_replaced();
     end_halts(&mut world).await;
     assert!(lane.is_open() && stored(&mut world).await.is_empty());
     assert!(audited(&mut world).await.pop().unwrap().why.starts_with("another credential was loaded"));

@@ -4,9 +4,10 @@ use tokio::sync::mpsc::unbounded_channel;
 
 use super::*;
 use crate::account::{Account, Intake};
-use crate::lane::handle::breaker::{FAILED, JUDGED, OPEN_FOR};
+use crate::lane::handle::breaker::{BreakerInput, Change, FAILED, JUDGED, OPEN_FOR};
 use crate::lane::handle::halt_probe::Step;
 use crate::lane::handle::switches::{Switch, Switches};
+use crate::metrics::BreakerState;
 
 const LIVE: TopicKind = TopicKind::Input;
 const PARKED: TopicKind = TopicKind::Parked;
@@ -33,11 +34,11 @@ fn a_lane_whose_requests_fail_closes_and_one_record_at_a_time_opens_it_again() {
     let touched = lane.changes.count();
     fail(&lane);
     assert!(!lane.is_open() && lane.changes.count() == touched + 1, "who waits in the lane is told");
-    assert_eq!((lane.state(), lane.breaker_state()), (LaneState::Broken, BreakerState::Open));
+    assert_eq!((lane.state(), lane.breaker.state()), (LaneState::Broken, BreakerState::Open));
     assert!(!lane.offers_probe(PARKED) && lane.take_probe(PARKED).is_none());
 
-    lane.make_probe_due(Duration::ZERO);
-    assert_eq!(lane.breaker_state(), BreakerState::Probing);
+    lane.breaker.make_probe_due(Duration::ZERO);
+    assert_eq!(lane.breaker.state(), BreakerState::Probing);
     assert!(!lane.offers_probe(LIVE) && !lane.offers_probe(TopicKind::Tier), "parked ones first");
     let mut probe = lane.take_probe(PARKED).unwrap();
     assert!(lane.is_open_for(&probe) && !lane.is_open());
@@ -50,13 +51,13 @@ fn a_lane_whose_requests_fail_closes_and_one_record_at_a_time_opens_it_again() {
     assert!(lane.take_probe(PARKED).is_none());
 
     // Where no parked record comes, the next one that arrives is tried.
-    lane.make_probe_due(PARKED_FIRST);
+    lane.breaker.make_probe_due(PARKED_FIRST);
     let probe = lane.take_probe(LIVE).unwrap();
     drop(probe);
     assert!(lane.offers_probe(PARKED), "the one before was not sent");
     assert_eq!(lane.report(BreakerInput::Good, true, String::new), Change::Ramping);
-    assert!(lane.is_open() && lane.ramp_permits() == 1 && lane.take_probe(PARKED).is_none());
-    assert_eq!((lane.state(), lane.breaker_state()), (LaneState::Flowing, BreakerState::Ramping));
+    assert!(lane.is_open() && lane.breaker.ramp_permits() == 1 && lane.take_probe(PARKED).is_none());
+    assert_eq!((lane.state(), lane.breaker.state()), (LaneState::Flowing, BreakerState::Ramping));
     assert!(lane.explain().2.starts_with("the platform answers again"));
 }
 
@@ -77,7 +78,7 @@ fn what_closes_a_lane_is_shown_in_the_order_of_its_weight() {
     lane.switches.halt_saved();
     lane.switches.obey(&Switches::default());
     assert_eq!(lane.state(), LaneState::Broken);
-    lane.make_probe_due(OPEN_FOR);
+    lane.breaker.make_probe_due(OPEN_FOR);
     assert!(!lane.offers_probe(PARKED), "pushed back");
     lane.throttle.forget();
     assert!(lane.offers_probe(PARKED));
@@ -125,7 +126,7 @@ fn no_record_goes_through_a_halt_while_an_operator_has_paused_the_lane_or_its_br
     lane.halt("errno 3");
     lane.halt_probe().grant(Instant::now() + LOCK, &halted(&lane));
     assert!(lane.take_probe(PARKED).is_none(), "the breaker is open");
-    lane.make_probe_due(OPEN_FOR);
+    lane.breaker.make_probe_due(OPEN_FOR);
     let probe = lane.take_probe(PARKED).unwrap();
     assert!(lane.is_open_for(&probe));
     let both = Switches { paused: Some(Switch::pause("audit", "li", 5)), ..lane.switches.present() };
@@ -144,7 +145,7 @@ fn both_lanes_of_an_account_share_the_probe_of_its_halt_and_each_has_a_breaker()
     conversions.both().for_each(|lane| _ = lane.halt("errno 3"));
     calls.halt_probe().grant(Instant::now() + LOCK, &halted(&calls));
     assert!(matches!(conversions.halt_probe().step(), Step::Granted { .. }));
-    conversions.credential_replaced();
+    conversions.halt_probe().credential_replaced();
     assert_eq!(calls.halt_probe().step(), Step::Replaced);
 }
 
