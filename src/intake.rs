@@ -135,7 +135,7 @@ impl Intake {
         if self.pressure.parks(lane, self.load, &self.bounds, now) && lane.can_park(TopicKind::Input) {
             return Way::Park;
         }
-        if !lane.is_full(TopicKind::Input) {
+        if !lane.occupancy.is_full(TopicKind::Input) {
             return Way::Queue;
         }
         // The lane is full. If other lanes of the topic can send, its new records are parked. Otherwise it holds its
@@ -148,7 +148,7 @@ impl Intake {
     }
 
     fn enqueue(&mut self, index: usize, delivery: Box<Delivery>) {
-        self.lanes.get(index).enqueued(&delivery);
+        self.lanes.get(index).occupancy.enqueued(&delivery);
         if self.arrived.len() <= index {
             // Lanes may be added at any time.
             self.arrived.resize_with(index + 1, Vec::new);
@@ -178,7 +178,7 @@ impl Intake {
             let lane = lanes.get(*lane);
             let alone = || !backpressure.others_below(topic, lane.index, TopicKind::Input, holds, (part, whole), lanes);
             lane.is_aside_above(TopicKind::Input, part, whole)
-                || (lane.is_open() && lane.is_above(TopicKind::Input, part, whole) && alone())
+                || (lane.is_open() && lane.occupancy.is_above(TopicKind::Input, part, whole) && alone())
         });
     }
 

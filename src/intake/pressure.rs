@@ -97,7 +97,7 @@ impl Pressure {
         }
         let pace = &mut self.paces[lane.index];
         // A queue that was emptied to make room says nothing about the lane's pace.
-        if lane.live.records() == 0 && !pace.emptied.lately(now) {
+        if lane.occupancy.live.records() == 0 && !pace.emptied.lately(now) {
             pace.waiting = now;
         }
     }
@@ -129,7 +129,7 @@ impl Pressure {
         // of the bound at most.
         let share = (bounds.max_in_flight / 4 / self.paces.len()).max(1);
         let keeps = share.min((lane.account().limits.rps as usize).max(1));
-        let parks = load.is_above(bounds, 3, 4) || lane.live.records() >= keeps;
+        let parks = load.is_above(bounds, 3, 4) || lane.occupancy.live.records() >= keeps;
         if parks {
             self.empty(lane.index, now);
         }
@@ -166,10 +166,11 @@ impl Pressure {
         let mut left = load;
         let mut slow = Vec::new();
         for lane in lanes.iter() {
+            let (live, aside) = (&lane.occupancy.live, &lane.occupancy.aside.live);
             // Records that are set aside for parking leave by themselves.
-            left = left.without(lane.aside.live.records(), lane.aside.live.bytes());
-            let (records, bytes) = (lane.live.records(), lane.live.bytes());
-            if lane.is_emptying() {
+            left = left.without(aside.records(), aside.bytes());
+            let (records, bytes) = (live.records(), live.bytes());
+            if lane.inbox.is_emptying() {
                 left = left.without(records, bytes);
             } else if records > 0 && lane.can_park(TopicKind::Input) && !self.keeps_up(lane, holds, now) {
                 let share = (records as f64 / bounds.max_in_flight.max(1) as f64)
@@ -182,15 +183,15 @@ impl Pressure {
             if !left.is_above(bounds, 1, 2) {
                 break;
             }
-            left = left.without(lane.live.records(), lane.live.bytes());
+            left = left.without(lane.occupancy.live.records(), lane.occupancy.live.bytes());
             self.empty(lane.index, now);
-            lane.park_queue();
+            lane.inbox.park_queue();
         }
     }
 
     /// Whether the lane sends its records soon enough.
     fn keeps_up(&self, lane: &LaneHandle, holds: bool, now: Instant) -> bool {
-        let queued = lane.live.records();
+        let queued = lane.occupancy.live.records();
         if queued == 0 {
             return true;
         }

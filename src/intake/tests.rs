@@ -10,7 +10,8 @@ use crate::account::roster::Roster;
 use crate::account::{Account, WhenUnavailable};
 use crate::error::Outcome;
 use crate::kafka::record::Header;
-use crate::lane::handle::{LaneHandle, LaneMessage};
+use crate::lane::handle::LaneHandle;
+use crate::lane::handle::inbox::LaneMessage;
 use crate::metrics::Setup;
 use crate::stub::calls::Caller;
 
@@ -119,14 +120,14 @@ impl World {
     /// Fills lane `a` with records of this topic.
     fn fill(&mut self, topic: &str) {
         (0..CAP).for_each(|_| _ = self.receive(topic, "a"));
-        assert!(self.lanes.get(0).is_full(TopicKind::Input));
+        assert!(self.lanes.get(0).occupancy.is_full(TopicKind::Input));
         assert_eq!(self.told(0), [Some(HAND_OVER); CAP / HAND_OVER]);
     }
 
     /// Removes records from lane `a` until this many are left.
     fn leave(&mut self, count: usize) {
-        self.queued.drain(count..).for_each(|delivery| self.lanes.get(0).dequeued(&delivery));
-        assert_eq!(self.lanes.get(0).live.records(), count);
+        self.queued.drain(count..).for_each(|delivery| self.lanes.get(0).occupancy.dequeued(&delivery));
+        assert_eq!(self.lanes.get(0).occupancy.live.records(), count);
     }
 
     /// The answer of `may_poll`, as if the intake had stopped `ago`.
@@ -151,7 +152,7 @@ fn what_a_batch_of_polls_brought_is_handed_over_at_its_end_in_one_message_per_la
         world.receive("t", account);
     }
     assert!(world.inboxes.iter_mut().all(|inbox| inbox.try_recv().is_err()), "each record alone wakes its thread");
-    assert_eq!(world.lanes.get(0).live.records(), 2, "counted before it is handed over");
+    assert_eq!(world.lanes.get(0).occupancy.live.records(), 2, "counted before it is handed over");
     assert!(world.outbox.try_recv().is_ok(), "what ends at admission needs no lane");
     assert_eq!((world.told(0), world.told(1)), (vec![Some(2)], vec![Some(1)]));
     assert!(world.told(0).is_empty());
@@ -166,7 +167,7 @@ fn at_the_cap_beside_a_lane_that_flows_arrivals_park() {
     assert_eq!(world.told(0), [None]);
     assert_eq!(world.flow(), Flow::Poll);
     assert!(!world.intake.pause_wanted("t", 0));
-    assert_eq!(world.lanes.get(0).live.records(), CAP, "what parks takes no place in the queue");
+    assert_eq!(world.lanes.get(0).occupancy.live.records(), CAP, "what parks takes no place in the queue");
 }
 
 #[test]
@@ -185,7 +186,10 @@ fn a_full_lane_of_calls_leaves_the_conversions_of_the_same_account_alone() {
     };
     world.receive("t", "a");
     (0..CAP).for_each(|_| call(&mut world));
-    assert!(world.lanes.get(CALLS).is_full(TopicKind::Input) && !world.lanes.get(0).is_full(TopicKind::Input));
+    assert!(
+        world.lanes.get(CALLS).occupancy.is_full(TopicKind::Input)
+            && !world.lanes.get(0).occupancy.is_full(TopicKind::Input)
+    );
     let delivered =
         |told: Vec<Option<usize>>| told.into_iter().map(|records| records.unwrap_or_default()).sum::<usize>();
     assert_eq!(delivered(world.told(CALLS)), CAP);
@@ -193,7 +197,10 @@ fn a_full_lane_of_calls_leaves_the_conversions_of_the_same_account_alone() {
     (1..CAP - 1).for_each(|_| _ = world.receive("t", "a"));
     call(&mut world);
     assert_eq!((delivered(world.told(0)), world.told(CALLS)), (CAP - 1, vec![None]));
-    assert_eq!((world.lanes.get(0).live.records(), world.lanes.get(CALLS).live.records()), (CAP - 1, CAP));
+    assert_eq!(
+        (world.lanes.get(0).occupancy.live.records(), world.lanes.get(CALLS).occupancy.live.records()),
+        (CAP - 1, CAP)
+    );
     assert_eq!((world.parked.len(), &*world.emptied), (1, &[][..]), "no conversion parks");
     assert!(world.flow() == Flow::Poll && !world.intake.pause_wanted("t", 0), "and their topic is read on");
 }
@@ -287,8 +294,8 @@ fn a_lane_whose_parking_topic_takes_nothing_holds_its_own_topic_and_no_other() {
     }
     world.told(0);
     for delivery in std::mem::take(&mut world.queued) {
-        world.lanes.get(0).set_aside(TopicKind::Input, delivery.record.size());
-        world.lanes.get(0).dequeued(&delivery);
+        world.lanes.get(0).occupancy.set_aside(TopicKind::Input, delivery.record.size());
+        world.lanes.get(0).occupancy.dequeued(&delivery);
         world.parked.push(delivery);
     }
     world.receive("t", "a");
@@ -298,7 +305,7 @@ fn a_lane_whose_parking_topic_takes_nothing_holds_its_own_topic_and_no_other() {
     assert_eq!(world.told(1), [Some(2), Some(1)]);
     // Kafka has acknowledged their copies.
     for delivery in world.parked.drain(..200) {
-        world.lanes.get(0).left_aside(TopicKind::Input, delivery.record.size());
+        world.lanes.get(0).occupancy.left_aside(TopicKind::Input, delivery.record.size());
     }
     world.flow();
     assert!(!world.intake.pause_wanted("t", 0));

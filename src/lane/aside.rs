@@ -8,7 +8,7 @@ use futures_util::StreamExt;
 use futures_util::stream::FuturesUnordered;
 
 use crate::delivery::{Delivery, TopicKind};
-use crate::lane::handle::PARKS;
+use crate::lane::handle::occupancy::caps::PARKS;
 use crate::lane::state::Lane;
 use crate::metrics::LaneState;
 use crate::settle::give_back;
@@ -26,8 +26,8 @@ pub(super) struct Aside {
 impl Aside {
     /// Sets aside a record from the lane's queue.
     pub(super) fn take(&mut self, lane: &Rc<Lane>, delivery: Box<Delivery>) {
-        lane.handle.set_aside(delivery.topic_kind, delivery.record.size());
-        lane.handle.dequeued(&delivery);
+        lane.handle.occupancy.set_aside(delivery.topic_kind, delivery.record.size());
+        lane.handle.occupancy.dequeued(&delivery);
         self.push(lane, delivery);
     }
 

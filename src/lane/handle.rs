@@ -1,16 +1,15 @@
 //! A lane as other threads see it: its inbox, how full it is, and whether it is open.
 
 pub mod breaker;
-mod caps;
 mod changes;
-mod fill;
 pub mod halt_probe;
+pub mod inbox;
 pub mod known;
 pub mod lanes;
+pub mod occupancy;
 mod openness;
 mod probes;
 mod rollout;
-mod room;
 mod share;
 pub mod switches;
 pub mod throttle;
@@ -18,7 +17,7 @@ pub mod unclassified;
 mod until;
 
 use std::borrow::Cow;
-use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering::SeqCst};
+use std::sync::atomic::{AtomicBool, Ordering::SeqCst};
 use std::sync::{Arc, OnceLock};
 
 use arc_swap::{ArcSwap, Guard};
@@ -26,29 +25,16 @@ use tokio::sync::mpsc::UnboundedSender;
 
 use self::breaker::shared::SharedBreaker;
 use self::breaker::{BreakerInput, Change};
-use self::caps::Caps;
-pub(crate) use self::caps::PARKS;
 use self::changes::Changes;
-pub use self::fill::Fill;
-use self::fill::{All, Released, SetAside};
+use self::inbox::{Inbox, LaneMessage};
+use self::occupancy::Occupancy;
 use self::probes::Probes;
-pub use self::share::ASIDE_RELEASED;
 use self::switches::in_force::SwitchesInForce;
 use self::throttle::Throttle;
 use self::unclassified::Unclassified;
 use crate::account::{Account, Intake, WhenUnavailable};
-use crate::delivery::Delivery;
+use crate::delivery::{Delivery, TopicKind};
 use crate::metrics::LaneState;
-
-/// A message to a lane's task.
-pub enum LaneMessage {
-    /// Add these records to the queue, in this order.
-    Deliver(Vec<Box<Delivery>>),
-    /// Send this record straight to the parking topic, because the lane is full while others flow.
-    Park(Box<Delivery>),
-    /// Send the queue of live records to the parking topic.
-    ParkQueue,
-}
 
 /// A lane's handle. Every thread may use it.
 pub struct LaneHandle {
@@ -68,24 +54,8 @@ pub struct LaneHandle {
     account: ArcSwap<Account>,
     /// The configuration names the account no longer.
     removed: AtomicBool,
-    /// Records from input topics that wait for a permit.
-    pub live: Fill,
-    /// Records from tiers and the parking topic that wait for a permit.
-    pub released: Fill,
-    /// The records of `released` that come from the parking topic.
-    parked: Fill,
-    /// Records from tiers and the parking topic that wait for a permit or have one, by kind.
-    holds: Released,
-    /// What all lanes of the process hold together.
-    all: OnceLock<Arc<All>>,
-    /// Records that have a permit, or wait for their confirmation.
-    pub in_flight: AtomicUsize,
-    /// Records that are set aside for parking, until their copies are acknowledged.
-    pub aside: SetAside,
-    /// Whether the lane was told to park its queue and has not done so yet.
-    emptying: AtomicBool,
-    inbox: UnboundedSender<LaneMessage>,
-    caps: Caps,
+    pub occupancy: Occupancy,
+    pub inbox: Inbox,
     pub switches: SwitchesInForce,
     pub throttle: Throttle,
     pub breaker: SharedBreaker,
@@ -104,20 +74,12 @@ impl LaneHandle {
             account_index: index,
             thread: 0,
             calls: OnceLock::new(),
-            caps: Caps::new(&account, intake),
+            occupancy: Occupancy::new(&account, intake),
             account_name: account.name.clone(),
             platform: account.platform,
             account: ArcSwap::new(account),
             removed: AtomicBool::new(false),
-            live: Fill::default(),
-            released: Fill::default(),
-            parked: Fill::default(),
-            holds: Released::default(),
-            all: OnceLock::new(),
-            in_flight: AtomicUsize::new(0),
-            aside: SetAside::default(),
-            emptying: AtomicBool::new(false),
-            inbox,
+            inbox: Inbox::new(inbox),
             switches: SwitchesInForce::new(changes.clone()),
             throttle: Throttle::new(changes.clone()),
             breaker: SharedBreaker::new(changes.clone()),
@@ -149,7 +111,7 @@ impl LaneHandle {
 
     /// Sends for the account as it is configured from now on. The lane's task takes it by itself, from its thread.
     pub(crate) fn set_account(&self, account: Arc<Account>) {
-        self.caps.set(&account);
+        self.occupancy.set_account(&account);
         self.account.store(account);
         self.throttle.forget_day();
         self.changes.touch();
@@ -188,6 +150,28 @@ impl LaneHandle {
     /// Whether the lane can send: it is open, and a Redis that is away does not keep it from sending.
     pub fn can_send(&self, holds: bool) -> bool {
         self.is_open() && (!holds || self.account().when_unavailable == WhenUnavailable::Deliver)
+    }
+
+    /// Adds one record to its queue.
+    pub fn enqueue(&self, delivery: Box<Delivery>) {
+        self.occupancy.enqueued(&delivery);
+        self.inbox.deliver(vec![delivery]);
+    }
+
+    /// Sends a record to the lane's parking topic.
+    pub fn park(&self, delivery: Box<Delivery>) {
+        self.occupancy.set_aside(delivery.topic_kind, delivery.record.size());
+        self.inbox.park(delivery);
+    }
+
+    /// Whether the lane can be given more records to park. It cannot if its parking topic takes nothing.
+    pub fn can_park(&self, topic_kind: TopicKind) -> bool {
+        !self.is_aside_above(topic_kind, 1, 1)
+    }
+
+    /// Whether the lane has set aside at least `part`/`whole` of what it may, and of what other lanes leave it.
+    pub fn is_aside_above(&self, topic_kind: TopicKind, part: usize, whole: usize) -> bool {
+        self.occupancy.is_aside_above(topic_kind, part, whole, !self.is_open())
     }
 
     /// Tells the breaker of the answer to one request. `is_probe`: it was the one record that is tried. `what` says what the

@@ -43,7 +43,7 @@ use crate::lane::attempt::{attempt, ended};
 pub(crate) use crate::lane::attempted::{AttemptedDelivery, Settled};
 use crate::lane::batch::attempt_batch;
 use crate::lane::calls::attempt_call;
-use crate::lane::handle::LaneMessage;
+use crate::lane::handle::inbox::LaneMessage;
 use crate::lane::queue::Queues;
 pub use crate::lane::state::Lane;
 use crate::settle::settle;
@@ -144,7 +144,7 @@ impl Lane {
                     });
                 }
             }
-            handle.in_flight.store(with_permit + settles.len(), Relaxed);
+            handle.occupancy.in_flight.store(with_permit + settles.len(), Relaxed);
             // The order is harmless: each turn takes one of the ready branches, and taking it makes no other branch
             // ready.
             tokio::select! {
@@ -159,13 +159,13 @@ impl Lane {
                 Some(Settled { back, key, topic_kind, bytes }) = settles.next(), if !settles.is_empty() => {
                     if let Some(delivery) = &back {
                         delivery.ack.open().set_stage(Stage::Queued);
-                        handle.enqueued(delivery);
+                        handle.occupancy.enqueued(delivery);
                         some_are_outdated |= lane.is_outdated(delivery);
                     }
                     queues.ended(key, back);
-                    handle.permit_ended(topic_kind, bytes);
+                    handle.occupancy.permit_ended(topic_kind, bytes);
                 }
-                Some((topic_kind, bytes)) = aside.next(), if !aside.is_idle() => handle.left_aside(topic_kind, bytes),
+                Some((topic_kind, bytes)) = aside.next(), if !aside.is_idle() => handle.occupancy.left_aside(topic_kind, bytes),
                 taken = inbox.recv_many(&mut messages, 256) => {
                     if taken == 0 {
                         return;
@@ -201,15 +201,15 @@ impl Lane {
                 for delivery in queues.take_live() {
                     aside.take(self, delivery);
                 }
-                self.handle.emptied();
+                self.handle.inbox.emptied();
             }
         }
         some_are_outdated
     }
 
     fn got_permit(&self, delivery: &Delivery) {
-        self.handle.got_permit(delivery.topic_kind, delivery.record.size());
-        self.handle.dequeued(delivery);
+        self.handle.occupancy.got_permit(delivery.topic_kind, delivery.record.size());
+        self.handle.occupancy.dequeued(delivery);
     }
 
     /// Takes the result of a record and settles it.

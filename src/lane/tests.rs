@@ -58,7 +58,7 @@ fn a_retry_does_not_wait_behind_all_that_waits_for_a_slot() {
         let _backlog: Vec<_> = (0..60).map(|n| bench.send(TopicKind::Parked, &format!("ok-p{n}"))).collect();
         let task = bench.start();
         eventually("the backlog drains", async || bench.sent().len() == 2).await;
-        eventually("all permits are taken", async || bench.handle.in_flight.load(Relaxed) >= 24).await;
+        eventually("all permits are taken", async || bench.handle.occupancy.in_flight.load(Relaxed) >= 24).await;
         let before = bench.sent().len();
         assert_eq!(bench.send(TopicKind::Tier, "ok-t").wait().await, End::Finished(Outcome::Delivered));
         task.abort();
@@ -227,8 +227,8 @@ fn only_what_has_a_permit_is_claimed_and_sent() {
             let claimed = matches!(bench.value(id).await, Some(Value::Claimed { .. }));
             assert_eq!(claimed, ["hang-0", "hang-1"].contains(&&**id), "{id}");
         }
-        assert_eq!((bench.sent().len(), bench.handle.live.records()), (2, 4));
-        assert_eq!(bench.handle.in_flight.load(Relaxed), 2);
+        assert_eq!((bench.sent().len(), bench.handle.occupancy.live.records()), (2, 4));
+        assert_eq!(bench.handle.occupancy.in_flight.load(Relaxed), 2);
         bench.let_go();
         all_delivered(&mut ends).await;
     });
@@ -245,7 +245,10 @@ fn copies_of_one_slow_conversion_hold_one_permit_and_others_go_on() {
         let mut others: Vec<_> = (0..4).map(|n| bench.send(TopicKind::Input, &format!("ok-{n}"))).collect();
         all_delivered(&mut others).await;
         assert!(copies.iter_mut().all(|c| c.now().is_none()));
-        assert_eq!((bench.handle.live.records() + bench.handle.released.records(), bench.sent().len()), (6, 5));
+        assert_eq!(
+            (bench.handle.occupancy.live.records() + bench.handle.occupancy.released.records(), bench.sent().len()),
+            (6, 5)
+        );
         bench.let_go();
         let mut ends = Vec::new();
         for copy in &mut copies {
@@ -254,7 +257,7 @@ fn copies_of_one_slow_conversion_hold_one_permit_and_others_go_on() {
         let delivered = ends.iter().filter(|e| **e == End::Finished(Outcome::Delivered)).count();
         assert_eq!((delivered, bench.sent().len()), (1, 5), "{ends:?}");
         assert!(ends.iter().all(|e| matches!(e, End::Finished(Outcome::Delivered | Outcome::Duplicate))), "{ends:?}");
-        assert_eq!((bench.handle.live.records(), bench.handle.released.records()), (0, 0));
+        assert_eq!((bench.handle.occupancy.live.records(), bench.handle.occupancy.released.records()), (0, 0));
     });
 }
 
@@ -291,8 +294,8 @@ fn an_answer_frees_its_permit_and_twice_the_concurrency_may_wait_for_what_follow
         for _ in 0..60 {
             assert_eq!(bench.value("ok-4").await, None, "claimed beside four that are not finished");
         }
-        assert_eq!((bench.sent().len(), bench.handle.live.records()), (4, 6));
-        assert_eq!(bench.handle.in_flight.load(Relaxed), 4);
+        assert_eq!((bench.sent().len(), bench.handle.occupancy.live.records()), (4, 6));
+        assert_eq!(bench.handle.occupancy.in_flight.load(Relaxed), 4);
         assert!(ends.iter_mut().all(|e| e.now().is_none()));
     });
 }
@@ -483,15 +486,15 @@ fn a_queue_that_is_to_be_parked_parks_whole_and_nothing_else_does() {
         eventually("one is sent", async || bench.sent().len() == 1).await;
         let mut live = ["ok-1", "ok-2"].map(|id| bench.send(TopicKind::Input, id));
         let mut tier = bench.send(TopicKind::Tier, "ok-tier");
-        bench.handle.park_queue();
-        assert!(bench.handle.is_emptying());
+        bench.handle.inbox.park_queue();
+        assert!(bench.handle.inbox.is_emptying());
         let mut later = bench.send(TopicKind::Input, "ok-later");
         for end in &mut live {
             assert_eq!(end.wait().await, End::Parked);
         }
-        eventually("it is told", async || !bench.handle.is_emptying()).await;
-        eventually("their copies are there", async || bench.handle.aside.live.records() == 0).await;
-        assert_eq!((bench.handle.live.records(), bench.handle.released.records()), (1, 1));
+        eventually("it is told", async || !bench.handle.inbox.is_emptying()).await;
+        eventually("their copies are there", async || bench.handle.occupancy.aside.live.records() == 0).await;
+        assert_eq!((bench.handle.occupancy.live.records(), bench.handle.occupancy.released.records()), (1, 1));
         assert_eq!((hangs.now(), tier.now(), later.now()), (None, None, None));
         bench.let_go();
         all_delivered(&mut [hangs, tier, later]).await;
@@ -512,16 +515,19 @@ fn what_is_to_be_parked_counts_until_its_copy_is_acknowledged() {
         bench.lane.halt("told to");
         let mut ends: Vec<_> = (0..300).map(|n| bench.send(TopicKind::Input, &format!("ok-{n}"))).collect();
         let bytes = bench.delivery(TopicKind::Input, "ok-000").0.record.size();
-        eventually("all are set aside", async || bench.handle.aside.live.records() == 300).await;
-        assert_eq!(bench.handle.live.records(), 0);
-        assert!(bench.handle.is_full(TopicKind::Input) && bench.handle.is_aside_above(TopicKind::Input, 300, 2_500));
-        assert!(bench.handle.aside.live.bytes() > 290 * (bytes - 2));
+        eventually("all are set aside", async || bench.handle.occupancy.aside.live.records() == 300).await;
+        assert_eq!(bench.handle.occupancy.live.records(), 0);
+        assert!(
+            bench.handle.occupancy.is_full(TopicKind::Input)
+                && bench.handle.is_aside_above(TopicKind::Input, 300, 2_500)
+        );
+        assert!(bench.handle.occupancy.aside.live.bytes() > 290 * (bytes - 2));
         assert!(ends.iter_mut().all(|e| e.now().is_none()));
         // Tiers have their own count, and a record that is held in place leaves at once.
         assert!(bench.handle.can_park(TopicKind::Tier));
         let mut parked = bench.send(TopicKind::Parked, "ok-parked");
         eventually("it is given back", async || bench.given_back.try_recv().is_ok()).await;
-        assert_eq!((bench.handle.aside.released.records(), parked.now()), (0, Some(End::Lost)));
+        assert_eq!((bench.handle.occupancy.aside.released.records(), parked.now()), (0, Some(End::Lost)));
     });
 }
 

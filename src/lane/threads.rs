@@ -257,7 +257,7 @@ impl LaneThread {
 /// Hands records to the lanes of this thread.
 async fn hand_over(mut posts: UnboundedReceiver<Post>) {
     while let Some(post) = posts.recv().await {
-        post.into_iter().for_each(|(lane, deliveries)| lane.deliver(deliveries));
+        post.into_iter().for_each(|(lane, deliveries)| lane.inbox.deliver(deliveries));
     }
     // Nothing reads topics any more. The lanes go on.
     std::future::pending().await

@@ -110,9 +110,9 @@ pub fn replica_snapshot(
             why,
             load: LaneLoad {
                 state: state.as_str().to_owned(),
-                queued: sum(|lane| lane.live.records()),
-                released: sum(|lane| lane.released.records()),
-                in_flight: sum(|lane| lane.in_flight.load(Relaxed)),
+                queued: sum(|lane| lane.occupancy.live.records()),
+                released: sum(|lane| lane.occupancy.released.records()),
+                in_flight: sum(|lane| lane.occupancy.in_flight.load(Relaxed)),
                 open: counters.open.get().max(0) as u64,
                 parked: counters.parked.get().max(0) as u64,
                 rollout: rollout(lane, counters),

@@ -92,7 +92,7 @@ impl Waiting {
                 return true;
             }
             let (open, takes) = (lane.is_open(), self.lanes.takes(*index, topic_kind, *bytes));
-            let parks = !open || (flows && (buffer.full || lane.is_full(topic_kind)));
+            let parks = !open || (flows && (buffer.full || lane.occupancy.is_full(topic_kind)));
             ((open || overdue || (topic_kind == TopicKind::Parked && lane.offers_probe(topic_kind))) && takes)
                 || (topic_kind == TopicKind::Tier && parks && lane.can_park(topic_kind))
         })
@@ -180,15 +180,18 @@ impl Waiting {
         }
         // A retry waits for its lane if the lane has room, or has to end the record, as long as this keeps no other
         // record from being read.
-        let waits = overdue || !lane.is_full(topic_kind);
-        if waits && (!look.full || self.paces.get(index).is_some_and(|pace| pace.is_quick(lane.retries(), look.now))) {
+        let waits = overdue || !lane.occupancy.is_full(topic_kind);
+        if waits
+            && (!look.full
+                || self.paces.get(index).is_some_and(|pace| pace.is_quick(lane.occupancy.retries(), look.now)))
+        {
             return Fate::Blocked(index);
         }
         // Otherwise it is parked, if other lanes flow.
         let (topic, holds) = (look.topic, look.holds);
         let any = *look.flows.get_or_insert_with(|| self.any_flows(topic, holds));
         let others = any
-            && (lane.is_full(topic_kind)
+            && (lane.occupancy.is_full(topic_kind)
                 || self.backpressure.others_flow(topic, index, topic_kind, holds, &self.lanes));
         if others { Fate::Leave(Way::Parking(index)) } else { Fate::Blocked(index) }
     }
@@ -214,7 +217,7 @@ impl Waiting {
                         // Lanes may be added at any time.
                         self.paces.resize_with(lane + 1, || Pace::new(now));
                     }
-                    self.paces[lane].gives(self.lanes.get(lane).retries(), now);
+                    self.paces[lane].gives(self.lanes.get(lane).occupancy.retries(), now);
                 }
                 if buffered.delivery.topic_kind == TopicKind::Parked {
                     // The record leaves parking, so a new period of retries begins.
@@ -225,8 +228,7 @@ impl Waiting {
                     // If another record took the probe first, the lane's task holds this one back.
                     buffered.delivery.probe = lane.take_probe(TopicKind::Parked);
                 }
-                lane.enqueued(&buffered.delivery);
-                lane.deliver(vec![buffered.delivery]);
+                lane.enqueue(buffered.delivery);
             }
             Way::Parking(lane) => self.lanes.get(lane).park(buffered.delivery),
             Way::End => {
@@ -234,11 +236,7 @@ impl Waiting {
                 match buffered.delivery.lane() {
                     None => self.lanes.end(buffered.delivery),
                     // Its account has returned since.
-                    Some(lane) => {
-                        let lane = self.lanes.get(lane);
-                        lane.enqueued(&buffered.delivery);
-                        lane.deliver(vec![buffered.delivery]);
-                    }
+                    Some(lane) => self.lanes.get(lane).enqueue(buffered.delivery),
                 }
             }
         }

@@ -8,7 +8,8 @@ use crate::account::{Account, Intake};
 use crate::clock::now_ms;
 use crate::error::Outcome;
 use crate::kafka::record::Header;
-use crate::lane::handle::{LaneHandle, LaneMessage};
+use crate::lane::handle::LaneHandle;
+use crate::lane::handle::inbox::LaneMessage;
 use crate::metrics::Setup;
 use crate::stub::PLATFORM;
 
@@ -353,10 +354,10 @@ fn what_waits_in_rooms_and_lanes_is_not_on_its_way_to_kafka() {
     let Ok(LaneMessage::Deliver(deliveries)) = world.inbox.try_recv() else { panic!("nothing came") };
     let delivery = &deliveries[0];
     let (topic_kind, bytes) = (delivery.topic_kind, delivery.record.size());
-    world.lane.got_permit(topic_kind, bytes);
-    world.lane.dequeued(delivery);
+    world.lane.occupancy.got_permit(topic_kind, bytes);
+    world.lane.occupancy.dequeued(delivery);
     assert_eq!(world.waiting.on_its_way(), Load::default(), "with a permit");
-    world.lane.permit_ended(topic_kind, bytes);
+    world.lane.occupancy.permit_ended(topic_kind, bytes);
     assert_eq!(world.waiting.on_its_way(), Load { records: 1, bytes }, "settled, and not yet finished");
 }
 
@@ -442,7 +443,7 @@ fn where_the_parking_topic_takes_nothing_a_closed_lane_leaves_its_retries_in_the
     let (queued, parked) = world.told();
     assert_eq!((queued.len(), parked.len(), world.buffer(TIER, 0).waiting.len()), (0, 256, 144));
     assert_eq!(world.waiting.may_poll(), Flow::Poll, "others' retries are read on");
-    (0..256).for_each(|_| world.lane.left_aside(TopicKind::Tier, 0));
+    (0..256).for_each(|_| world.lane.occupancy.left_aside(TopicKind::Tier, 0));
     world.look();
     assert_eq!(world.told().1.len(), 144);
 }
@@ -469,7 +470,7 @@ fn parking_topics_that_take_nothing_leave_some_of_what_may_be_on_its_way_to_othe
 /// The other lanes hold as many records of tiers as all lanes together may, except for less than two of these.
 fn others_hold_all(world: &mut World) {
     let bytes = (64 << 20) - 300_000;
-    world.other.got_permit(TopicKind::Tier, bytes);
+    world.other.occupancy.got_permit(TopicKind::Tier, bytes);
     world.receive_for("zeta", TIER, 9, Some(now_ms() + LATER_MS), 1);
     world.receive_for("zeta", TIER, 0, Some(now_ms() + LATER_MS), 1);
 }
@@ -486,7 +487,7 @@ fn a_retry_waits_for_its_lane_where_others_hold_what_all_may_and_is_not_parked()
         assert_eq!((deliveries.len(), deliveries[0].record.offset), (1, offset));
         world.look();
         assert_eq!(world.told(), (vec![], vec![]), "one at a time");
-        world.lane.dequeued(&deliveries[0]);
+        world.lane.occupancy.dequeued(&deliveries[0]);
     }
 }
 
@@ -518,7 +519,7 @@ fn a_retry_that_was_parked_for_too_long_waits_for_its_full_lane_and_ends_there()
     world.receive_for("zeta", TIER, 0, Some(now_ms() + LATER_MS), 1);
     let first = world.offset;
     let cap = (world.lane.account().limits.rps * 10.0) as usize;
-    (0..cap).for_each(|_| world.lane.released.add(1));
+    (0..cap).for_each(|_| world.lane.occupancy.released.add(1));
     let receive = |world: &mut World, parked_at_ms: i64| {
         world.receive(TIER, 0, Some(now_ms() + 1), 1);
         let buffer = world.waiting.buffers.get_mut(&(Arc::from(TIER), 0)).unwrap();
@@ -532,20 +533,20 @@ fn a_retry_that_was_parked_for_too_long_waits_for_its_full_lane_and_ends_there()
     world.look();
     assert_eq!(world.told(), (vec![], vec![first]), "whoever has time left parks beside the other one");
     // One place is for the record that was set aside, and one for this record.
-    (0..2).for_each(|_| world.lane.released.sub(1));
+    (0..2).for_each(|_| world.lane.occupancy.released.sub(1));
     world.look();
     assert_eq!(world.told(), (vec![first + 1], vec![]));
 
     // A closed lane still takes a record that has to end, although nothing more can be set aside.
     world.lane.halt("why");
-    (2..cap).for_each(|_| world.lane.released.sub(1));
-    (0..ASIDE_RELEASED.0).for_each(|_| world.other.set_aside(TopicKind::Tier, 0));
+    (2..cap).for_each(|_| world.lane.occupancy.released.sub(1));
+    (0..ASIDE_RELEASED.0).for_each(|_| world.other.occupancy.set_aside(TopicKind::Tier, 0));
     receive(&mut world, now_ms());
     receive(&mut world, now_ms() - 100 * 3_600_000);
     std::thread::sleep(Duration::from_millis(5));
     world.look();
     assert_eq!(world.told(), (vec![first + 3], vec![]));
-    (0..10).for_each(|_| world.other.left_aside(TopicKind::Tier, 0));
+    (0..10).for_each(|_| world.other.occupancy.left_aside(TopicKind::Tier, 0));
     world.look();
     assert_eq!(world.told(), (vec![], vec![first + 2]));
 }

@@ -7,7 +7,7 @@ use tokio::sync::mpsc::{UnboundedReceiver, unbounded_channel};
 
 use super::*;
 use crate::account::{Account, WhenUnavailable};
-use crate::lane::handle::LaneMessage;
+use crate::lane::handle::inbox::LaneMessage;
 
 const BOUNDS: Bounds = Bounds { max_in_flight: 200, max_in_flight_bytes: 200_000, drain_timeout: Duration::ZERO };
 const NOBODY: [usize; 0] = [];
@@ -47,14 +47,14 @@ impl World {
     fn queue(&mut self, lane: usize, records: usize, bytes: usize) {
         for _ in 0..records {
             self.pressure.arrives(self.lanes.get(lane), self.start);
-            self.lanes.get(lane).live.add(bytes);
+            self.lanes.get(lane).occupancy.live.add(bytes);
         }
     }
 
     /// The load if all unfinished records are queued.
     fn load(&self) -> Load {
         let sum = |of: fn(&LaneHandle) -> usize| self.lanes.iter().map(|lane| of(lane)).sum();
-        Load { records: sum(|l| l.live.records()), bytes: sum(|l| l.live.bytes()) }
+        Load { records: sum(|l| l.occupancy.live.records()), bytes: sum(|l| l.occupancy.live.bytes()) }
     }
 
     /// Checks at this time, and returns the lanes that were told to park their queue, in this order.
@@ -123,7 +123,7 @@ fn one_that_keeps_up_never_makes_room_however_full_it_is() {
         // A burst that the lane finishes within the time that its cap stands for.
         assert!(!world.look(now, false).contains(&0), "after {now:?}");
     }
-    assert!(world.lanes.get(1).is_emptying() && !world.lanes.get(0).is_emptying());
+    assert!(world.lanes.get(1).inbox.is_emptying() && !world.lanes.get(0).inbox.is_emptying());
 }
 
 #[test]
@@ -176,10 +176,10 @@ fn what_comes_for_one_that_was_emptied_parks_while_there_is_pressure() {
     let mut now = world.start + STUCK;
     assert!(!world.pressure.parks(&lane, load(199), &BOUNDS, now), "nobody was emptied");
     assert_eq!(world.look(STUCK, false).len(), 2);
-    (0..55).for_each(|_| lane.live.sub(1));
+    (0..55).for_each(|_| lane.occupancy.live.sub(1));
     for (records, queued, parks) in [(150, 0, true), (149, 0, false), (149, 1, false), (149, 2, true), (99, 2, false)] {
-        while lane.live.records() < queued {
-            lane.live.add(1);
+        while lane.occupancy.live.records() < queued {
+            lane.occupancy.live.add(1);
         }
         assert_eq!(world.pressure.parks(&lane, load(records), &BOUNDS, now), parks, "{records} {queued}");
     }
@@ -197,8 +197,8 @@ fn one_that_was_emptied_is_no_longer_one_that_others_make_room_for() {
     world.queue(1, 52, 1);
     world.ends(1, HALF);
     assert_eq!(world.look(STUCK, false), [0]);
-    (0..100).for_each(|_| world.lanes.get(0).live.sub(1));
-    world.lanes.get(0).emptied();
+    (0..100).for_each(|_| world.lanes.get(0).occupancy.live.sub(1));
+    world.lanes.get(0).inbox.emptied();
     world.queue(1, 100, 1);
     let later = STUCK + HALF;
     assert_eq!(world.look(later, false), NOBODY, "its queue is empty for it was emptied, not for it sends");

@@ -291,7 +291,10 @@ fn what_arrives_while_a_batch_waits_for_its_slot_joins_it_after_its_own_claim() 
         let mut more = queued(&bench, ["ok-2", "ok-3", "ok-4", "ok-5", "ok-6"]);
         all_claimed(&bench, &["ok-2", "ok-3", "ok-4", "ok-5"]).await;
         assert_eq!(
-            (bench.handle.in_flight.load(std::sync::atomic::Ordering::Relaxed), bench.handle.live.records()),
+            (
+                bench.handle.occupancy.in_flight.load(std::sync::atomic::Ordering::Relaxed),
+                bench.handle.occupancy.live.records()
+            ),
             (5, 1)
         );
         assert_eq!(bench.value("ok-6").await, None, "it is full, and there is one permit");
@@ -588,7 +591,7 @@ fn an_answer_frees_the_permit_of_a_batch_and_as_many_as_two_batches_may_wait_for
         for _ in 0..60 {
             assert_eq!(bench.value("ok-20").await, None, "claimed beside ten that are not finished");
         }
-        assert_eq!((bench.sent().len(), bench.handle.live.records()), (2, 20));
+        assert_eq!((bench.sent().len(), bench.handle.occupancy.live.records()), (2, 20));
         assert!(all.iter_mut().all(|e| e.now().is_none()));
     });
 }
@@ -635,7 +638,7 @@ fn what_is_not_claimed_when_the_slot_is_there_goes_with_the_next_request() {
         assert_eq!(ends(&mut first).await, [DELIVERED; 2]);
         assert_eq!(bench.sent(), ["ok-1\nok-2"]);
         let joins = bench.send(TopicKind::Input, "ok-4");
-        eventually("it joins what has the permit", async || bench.handle.live.records() == 0).await;
+        eventually("it joins what has the permit", async || bench.handle.occupancy.live.records() == 0).await;
         assignment.set_unconfirmed(false);
         assert_eq!(ends(&mut [late, joins]).await, [DELIVERED; 2]);
         balances(&bench, &["ok-1", "ok-2", "ok-3", "ok-4"]);

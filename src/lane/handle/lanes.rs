@@ -6,7 +6,7 @@ use tokio::sync::mpsc::UnboundedSender;
 
 use crate::delivery::Delivery;
 use crate::lane::handle::LaneHandle;
-use crate::lane::handle::fill::All;
+use crate::lane::handle::occupancy::fill::All;
 use crate::slots::Slots;
 
 /// Records for several lanes of one thread, which hands them to each lane itself. Each message from another thread wakes a
@@ -38,7 +38,7 @@ impl Lanes {
         let _ = self.doors.set(doors);
     }
 
-    /// Delivers records that were counted with [`LaneHandle::enqueued`] to their lanes, with one message for each thread.
+    /// Delivers records that are counted as queued to their lanes, with one message for each thread.
     pub fn deliver(&self, arrived: impl IntoIterator<Item = (usize, Vec<Box<Delivery>>)>) {
         let doors = self.doors.get().map_or(&[][..], Vec::as_slice);
         let mut posts: Vec<Post> = doors.iter().map(|_| Vec::new()).collect();
@@ -46,7 +46,7 @@ impl Lanes {
             let lane = self.get(lane);
             match posts.get_mut(lane.thread) {
                 Some(post) => post.push((lane.clone(), deliveries)),
-                None => lane.deliver(deliveries),
+                None => lane.inbox.deliver(deliveries),
             }
         }
         for (door, post) in doors.iter().zip(posts) {
@@ -59,8 +59,7 @@ impl Lanes {
 
     /// Adds a lane, whose index is the number of lanes so far. `false`: it has another index, or there is no room.
     pub(crate) fn add(&self, lane: Arc<LaneHandle>) -> bool {
-        // A lane belongs to one `Lanes` only, so a second call would change nothing.
-        let _ = lane.all.set(self.all.clone());
+        lane.occupancy.count_among(&self.all);
         self.lanes.set(lane.index, lane).is_ok()
     }
 

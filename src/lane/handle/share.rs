@@ -4,11 +4,7 @@
 //! A lane may hold as many bytes as the other lanes leave of the bound. So there is always some room left for a lane
 //! that holds little, however many lanes hang.
 
-use std::sync::atomic::Ordering::Relaxed;
-
 use crate::delivery::TopicKind;
-use crate::lane::handle::LaneHandle;
-use crate::lane::handle::fill::Fill;
 use crate::lane::handle::lanes::Lanes;
 
 /// The most bytes from tiers and parking topics that all lanes together may hold, queued or with a permit. In addition
@@ -19,32 +15,6 @@ const TIER_BYTES: usize = 48 * 1024 * 1024;
 /// The part that parking topics may use. The rest is left to tiers.
 const PARKED_BYTES: usize = 32 * 1024 * 1024;
 
-/// The most records from tiers, and their bytes, that all lanes together may have set aside for parking. It is only a
-/// part of the records that may be on their way to Kafka, so that parking topics that take nothing keep no topic from
-/// being read.
-pub const ASIDE_RELEASED: (usize, usize) = (1_000, 8 * 1024 * 1024);
-
-impl LaneHandle {
-    /// Changes the counters of one kind, for this lane and for all lanes together.
-    pub(super) fn move_released(&self, topic_kind: TopicKind, by: impl Fn(&Fill)) {
-        let all = self.all.get().and_then(|all| all.released.of(topic_kind));
-        self.holds.of(topic_kind).into_iter().chain(all).for_each(by);
-    }
-
-    /// The number of records from tiers that wait for a permit or have one.
-    pub fn retries(&self) -> usize {
-        self.holds.tier.records()
-    }
-
-    /// How many records and bytes this lane may set aside for parking, after what all lanes have set aside already.
-    pub(super) fn aside_left(&self, topic_kind: TopicKind) -> (usize, usize) {
-        let of_all = || (self.caps.aside_of_all.load(Relaxed), self.caps.aside_of_all_bytes);
-        let (records, bytes) = if topic_kind == TopicKind::Input { of_all() } else { ASIDE_RELEASED };
-        let Some(all) = self.all.get().map(|all| all.aside.of(topic_kind)) else { return (records, bytes) };
-        (records.saturating_sub(all.records()), bytes.saturating_sub(all.bytes()))
-    }
-}
-
 impl Lanes {
     /// The records, and their bytes, from tiers and parking topics that all lanes hold, queued or with a permit.
     pub fn released(&self) -> (usize, usize) {
@@ -54,7 +24,7 @@ impl Lanes {
     /// Whether a lane may take a record from a tier or a parking topic: it is below its own caps, and holds no more
     /// than the others leave it of that kind. A lane that holds no record of that kind takes one in any case.
     pub fn takes(&self, index: usize, topic_kind: TopicKind, bytes: usize) -> bool {
-        let lane = self.get(index);
+        let lane = &self.get(index).occupancy;
         let (Some(own), Some(of_all)) = (lane.holds.of(topic_kind), self.all.released.of(topic_kind)) else {
             return false;
         };
@@ -74,6 +44,8 @@ mod tests {
 
     use super::*;
     use crate::account::{Account, Intake};
+    use crate::lane::handle::LaneHandle;
+    use crate::lane::handle::occupancy::ASIDE_RELEASED;
 
     const MIB: usize = 1024 * 1024;
 
@@ -95,7 +67,7 @@ mod tests {
             let before = taken;
             for index in hung.clone() {
                 if lanes.takes(index, topic_kind, bytes) {
-                    lanes.get(index).got_permit(topic_kind, bytes);
+                    lanes.get(index).occupancy.got_permit(topic_kind, bytes);
                     taken += 1;
                 }
             }
@@ -116,10 +88,10 @@ mod tests {
         assert!(parked <= 25, "a backlog leaves some too: {parked} MiB");
         for topic_kind in [TopicKind::Tier, TopicKind::Parked] {
             assert!(lanes.takes(40, topic_kind, 20 * 1024), "{topic_kind:?}");
-            lanes.get(40).got_permit(topic_kind, 20 * 1024);
+            lanes.get(40).occupancy.got_permit(topic_kind, 20 * 1024);
             assert!(lanes.takes(40, topic_kind, 20 * 1024), "{topic_kind:?}: not one alone");
         }
-        lanes.get(0).got_permit(TopicKind::Input, 100 * MIB);
+        lanes.get(0).occupancy.got_permit(TopicKind::Input, 100 * MIB);
         assert_eq!(lanes.released().1, lanes.all.released.sum().1, "what comes from inputs has a bound of its own");
     }
 
@@ -131,7 +103,7 @@ mod tests {
         assert!(lanes.released().1 > PARKED_BYTES, "more than a backlog may take by itself");
         for n in 0..8 {
             assert!(lanes.takes(mine, TopicKind::Parked, MIB), "{n}");
-            lanes.get(mine).got_permit(TopicKind::Parked, MIB);
+            lanes.get(mine).occupancy.got_permit(TopicKind::Parked, MIB);
         }
     }
 
@@ -141,9 +113,9 @@ mod tests {
         for topic_kind in [TopicKind::Tier, TopicKind::Parked] {
             assert_eq!(fill(&lanes, 0..100, topic_kind, MIB), 100, "each its one");
             assert!(lanes.takes(100, topic_kind, MIB), "{topic_kind:?}");
-            lanes.get(100).got_permit(topic_kind, MIB);
+            lanes.get(100).occupancy.got_permit(topic_kind, MIB);
             assert!(!lanes.takes(100, topic_kind, 1), "{topic_kind:?}: and no second one");
-            lanes.get(100).permit_ended(topic_kind, MIB);
+            lanes.get(100).occupancy.permit_ended(topic_kind, MIB);
             assert!(lanes.takes(100, topic_kind, MIB), "{topic_kind:?}: the next when that has ended");
         }
     }
@@ -154,17 +126,17 @@ mod tests {
         let (records, _) = ASIDE_RELEASED;
         for _ in 0..records {
             let parks = (0..8).filter(|index| lanes.get(*index).can_park(TopicKind::Tier));
-            parks.for_each(|index| lanes.get(index).set_aside(TopicKind::Tier, 1));
+            parks.for_each(|index| lanes.get(index).occupancy.set_aside(TopicKind::Tier, 1));
         }
         let all = lanes.all.aside.released.records();
         assert!((records / 2..records).contains(&all), "{all}");
         assert!(lanes.get(8).can_park(TopicKind::Tier) && lanes.get(0).can_park(TopicKind::Input));
         assert!(!lanes.get(0).can_park(TopicKind::Tier));
-        lanes.get(0).left_aside(TopicKind::Tier, 1);
+        lanes.get(0).occupancy.left_aside(TopicKind::Tier, 1);
         assert_eq!(lanes.all.aside.released.records(), all - 1);
 
         let lanes = self::lanes(9);
-        (0..8).for_each(|index| lanes.get(index).set_aside(TopicKind::Tier, MIB));
+        (0..8).for_each(|index| lanes.get(index).occupancy.set_aside(TopicKind::Tier, MIB));
         assert!(!lanes.get(8).can_park(TopicKind::Tier), "large ones too");
     }
 
@@ -180,7 +152,7 @@ mod tests {
         let lane = lanes.get(index);
         let can = lane.can_park(TopicKind::Input);
         if can {
-            lane.set_aside(TopicKind::Input, 1);
+            lane.occupancy.set_aside(TopicKind::Input, 1);
         }
         can
     }

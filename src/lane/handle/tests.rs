@@ -1,7 +1,6 @@
 use std::time::Duration;
 
 use super::*;
-use crate::delivery::TopicKind;
 use crate::lane::handle::switches::{Switch, Switches};
 
 fn lane(rps: f64, max_in_flight: usize) -> LaneHandle {
@@ -16,89 +15,16 @@ fn switch(reason: &str) -> Option<Switch> {
 }
 
 #[test]
-fn a_queue_takes_ten_seconds_of_work_but_no_more_than_a_quarter_of_all_and_64_at_least() {
-    for (rps, max_in_flight, cap) in [(20.0, 10_000, 200), (1000.0, 10_000, 2500), (1.0, 10_000, 64), (20.0, 100, 64)] {
-        let lane = lane(rps, max_in_flight);
-        (1..cap).for_each(|_| lane.live.add(0));
-        assert!(!lane.is_full(TopicKind::Input), "{rps} {max_in_flight}: below {cap}");
-        lane.live.add(0);
-        assert!(lane.is_full(TopicKind::Input), "{rps} {max_in_flight}: at {cap}");
-        assert!(
-            !lane.is_full(TopicKind::Tier) && !lane.is_full(TopicKind::Parked),
-            "released ones have a queue of their own"
-        );
-    }
-}
-
-#[test]
-fn a_queue_takes_ten_seconds_of_full_requests_where_each_of_them_carries_several_events() {
-    for (rps, cap) in [(2.0, 100), (1000.0, 2500), (0.5, 64)] {
-        let mut account = Account::stub("acme");
-        account.limits.rps = rps;
-        account.sender = Some(Arc::new(crate::stub::five::Five));
-        let bounds = Intake { max_in_flight: 10_000, max_in_flight_bytes: 4000, drain_timeout: Duration::ZERO };
-        let lane = LaneHandle::new(0, Arc::new(account), tokio::sync::mpsc::unbounded_channel().0, &bounds);
-        (1..cap).for_each(|_| lane.live.add(0));
-        assert!(!lane.is_full(TopicKind::Input), "{rps}: below {cap}");
-        lane.live.add(0);
-        assert!(lane.is_full(TopicKind::Input), "{rps}: at {cap}");
-    }
-}
-
-#[test]
-fn a_queue_is_full_at_a_quarter_of_all_bytes_too() {
-    let lane = lane(20.0, 10_000);
-    lane.released.add(999);
-    assert!(!lane.is_full(TopicKind::Parked));
-    lane.released.add(1);
-    assert!(lane.is_full(TopicKind::Parked) && lane.is_full(TopicKind::Tier) && !lane.is_full(TopicKind::Input));
-}
-
-#[test]
-fn what_is_set_aside_for_parking_counts_against_the_cap_until_it_has_left() {
-    let lane = lane(20.0, 10_000);
-    (0..150).for_each(|_| lane.live.add(0));
-    (0..50).for_each(|_| lane.set_aside(TopicKind::Input, 0));
-    assert!(lane.is_full(TopicKind::Input) && !lane.is_full(TopicKind::Tier));
-    assert!(lane.can_park(TopicKind::Input), "the queue of an open lane takes no place of it");
-    lane.left_aside(TopicKind::Input, 0);
-    assert!(!lane.is_full(TopicKind::Input));
-
-    // Records that the parking topic does not take stay, and the lane can be given no more than it may have on its
-    // way.
-    (0..256).for_each(|_| lane.set_aside(TopicKind::Tier, 0));
-    assert!(!lane.can_park(TopicKind::Tier) && lane.can_park(TopicKind::Input));
-    assert!(lane.is_full(TopicKind::Tier) && lane.is_full(TopicKind::Parked));
-    lane.left_aside(TopicKind::Tier, 0);
-    assert!(lane.can_park(TopicKind::Tier));
-    lane.set_aside(TopicKind::Tier, 250);
-    assert!(!lane.can_park(TopicKind::Tier), "a sixteenth of all bytes");
-}
-
-#[test]
 fn what_a_closed_lane_queues_is_on_its_way_to_parking() {
     let lane = lane(20.0, 10_000);
-    (0..200).for_each(|_| lane.live.add(0));
-    (0..2_300).for_each(|_| lane.set_aside(TopicKind::Input, 0));
+    (0..200).for_each(|_| lane.occupancy.live.add(0));
+    (0..2_300).for_each(|_| lane.occupancy.set_aside(TopicKind::Input, 0));
     assert!(lane.can_park(TopicKind::Input), "a quarter of all");
     lane.halt("why");
     assert!(!lane.can_park(TopicKind::Input) && lane.is_aside_above(TopicKind::Input, 7, 8));
-    (0..200).for_each(|_| lane.live.sub(0));
-    (0..1_700).for_each(|_| lane.left_aside(TopicKind::Input, 0));
+    (0..200).for_each(|_| lane.occupancy.live.sub(0));
+    (0..1_700).for_each(|_| lane.occupancy.left_aside(TopicKind::Input, 0));
     assert!(!lane.is_aside_above(TopicKind::Input, 1, 4));
-}
-
-#[test]
-fn parked_records_take_half_of_a_lane_at_most() {
-    let lane = lane(20.0, 10_000);
-    for n in 0..100 {
-        assert!(!lane.is_full(TopicKind::Parked), "{n}");
-        lane.released.add(0);
-        lane.parked.add(0);
-    }
-    assert!(lane.is_full(TopicKind::Parked) && !lane.is_full(TopicKind::Tier));
-    (100..200).for_each(|_| lane.released.add(0));
-    assert!(lane.is_full(TopicKind::Tier), "both together have the whole");
 }
 
 #[test]

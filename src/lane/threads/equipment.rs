@@ -9,8 +9,9 @@ use tokio::sync::mpsc::{UnboundedReceiver, unbounded_channel};
 
 use crate::account::roster::Roster;
 use crate::account::{Account, Intake, sharers};
+use crate::lane::handle::LaneHandle;
+use crate::lane::handle::inbox::LaneMessage;
 use crate::lane::handle::lanes::Lanes;
-use crate::lane::handle::{LaneHandle, LaneMessage};
 use crate::redis::health::Health;
 use crate::secret::SecretString;
 use crate::send::Dispatcher;

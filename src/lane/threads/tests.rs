@@ -23,8 +23,8 @@ fn calls_have_a_lane_of_their_own_which_fills_no_place_of_conversions() {
     assert_eq!(shown.collect::<Vec<_>>(), expected.map(|(name, index, rps)| (name.to_owned(), index, rps)));
     assert_eq!(lanes.accounts().map(|lane| lane.both().count()).collect::<Vec<_>>(), [1, 2, 1]);
     let (conversions, calls) = (lanes.get(1), lanes.get(3));
-    (0..70).for_each(|_| calls.live.add(0));
-    assert!(calls.is_full(TopicKind::Input) && !conversions.is_full(TopicKind::Input));
+    (0..70).for_each(|_| calls.occupancy.live.add(0));
+    assert!(calls.occupancy.is_full(TopicKind::Input) && !conversions.occupancy.is_full(TopicKind::Input));
     // Its account shows that calls are pushed back while conversions flow.
     calls.throttle.push_back(Duration::from_secs(60));
     assert!(conversions.is_open() && !calls.is_open());

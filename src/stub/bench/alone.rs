@@ -20,7 +20,8 @@ use crate::kafka::consumer::Assignment;
 use crate::kafka::producer::Producer;
 use crate::kafka::record::{Header, Record};
 use crate::lane::Lane;
-use crate::lane::handle::{LaneHandle, LaneMessage};
+use crate::lane::handle::LaneHandle;
+use crate::lane::handle::inbox::LaneMessage;
 use crate::lane::state::LaneParts;
 use crate::metrics::{Metrics, Setup};
 use crate::redis::batcher::Batcher;
@@ -246,8 +247,7 @@ impl Alone {
 
     /// Queues a record as an intake does.
     pub(crate) fn queue(&self, delivery: Box<Delivery>) {
-        self.handle.enqueued(&delivery);
-        self.handle.deliver(vec![delivery]);
+        self.handle.enqueue(delivery);
     }
 
     /// Queues an event.

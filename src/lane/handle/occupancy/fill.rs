@@ -36,7 +36,7 @@ impl Fill {
 /// Counts records from tiers and from parking topics that are queued or have a permit.
 #[derive(Default)]
 pub struct Released {
-    pub(super) tier: Fill,
+    pub(in crate::lane::handle) tier: Fill,
     parked: Fill,
 }
 
@@ -74,6 +74,6 @@ impl SetAside {
 /// The counters over all lanes.
 #[derive(Default)]
 pub struct All {
-    pub(super) released: Released,
-    pub(super) aside: SetAside,
+    pub(in crate::lane::handle) released: Released,
+    pub(in crate::lane::handle) aside: SetAside,
 }

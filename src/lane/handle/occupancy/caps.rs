@@ -6,7 +6,7 @@ use crate::account::{Account, Intake};
 
 /// How many records go to parking at once. If a closing lane parked its whole queue at once, this would hold up its
 /// thread and take memory.
-pub(crate) const PARKS: usize = 256;
+pub(in crate::lane) const PARKS: usize = 256;
 
 /// The most records of tiers that a lane may have set aside for parking, however long its queue may be. All lanes share
 /// one bound for the records that leave the redelivery loop.
