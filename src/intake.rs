@@ -176,7 +176,8 @@ impl Intake {
         let holds = self.health.trouble().is_some();
         self.full.retain(|topic, lane| {
             let lane = lanes.get(*lane);
-            let alone = || !backpressure.others_below(topic, lane.index, TopicKind::Input, holds, (part, whole), lanes);
+            let alone =
+                || !backpressure.others_below(topic, lane.id.index, TopicKind::Input, holds, (part, whole), lanes);
             lane.is_aside_above(TopicKind::Input, part, whole)
                 || (lane.is_open() && lane.occupancy.is_above(TopicKind::Input, part, whole) && alone())
         });

@@ -108,7 +108,7 @@ impl Backpressure {
         lanes: &Lanes,
     ) -> bool {
         let flows = |other: &LaneHandle| {
-            other.index != lane && other.can_send(holds) && !other.occupancy.is_above(topic_kind, part.0, part.1)
+            other.id.index != lane && other.can_send(holds) && !other.occupancy.is_above(topic_kind, part.0, part.1)
         };
         self.topics.get(topic).is_some_and(|arrivals| {
             let first = arrivals.flows.get();

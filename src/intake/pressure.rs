@@ -91,11 +91,11 @@ impl Pressure {
 
     /// Called when a record arrives for this lane, before it is queued.
     pub(super) fn arrives(&mut self, lane: &LaneHandle, now: Instant) {
-        if self.paces.len() <= lane.index {
+        if self.paces.len() <= lane.id.index {
             // Lanes may be added at any time.
-            self.paces.resize_with(lane.index + 1, || Pace::new(now));
+            self.paces.resize_with(lane.id.index + 1, || Pace::new(now));
         }
-        let pace = &mut self.paces[lane.index];
+        let pace = &mut self.paces[lane.id.index];
         // A queue that was emptied to make room says nothing about the lane's pace.
         if lane.occupancy.live.records() == 0 && !pace.emptied.lately(now) {
             pace.waiting = now;
@@ -121,7 +121,7 @@ impl Pressure {
 
     /// Whether a new record for this lane is parked, because the lane was emptied recently and would fill again.
     pub(super) fn parks(&mut self, lane: &LaneHandle, load: Load, bounds: &Bounds, now: Instant) -> bool {
-        let emptied = self.paces.get(lane.index).is_some_and(|pace| pace.emptied.lately(now));
+        let emptied = self.paces.get(lane.id.index).is_some_and(|pace| pace.emptied.lately(now));
         if !self.relief || !emptied || !load.is_above(bounds, 1, 2) {
             return false;
         }
@@ -131,7 +131,7 @@ impl Pressure {
         let keeps = share.min((lane.account().limits.rps as usize).max(1));
         let parks = load.is_above(bounds, 3, 4) || lane.occupancy.live.records() >= keeps;
         if parks {
-            self.empty(lane.index, now);
+            self.empty(lane.id.index, now);
         }
         parks
     }
@@ -184,7 +184,7 @@ impl Pressure {
                 break;
             }
             left = left.without(lane.occupancy.live.records(), lane.occupancy.live.bytes());
-            self.empty(lane.index, now);
+            self.empty(lane.id.index, now);
             lane.inbox.park_queue();
         }
     }
@@ -199,7 +199,7 @@ impl Pressure {
             return false;
         }
         // A lane that was just added has received nothing.
-        let Some(pace) = self.paces.get(lane.index) else { return true };
+        let Some(pace) = self.paces.get(lane.id.index) else { return true };
         let since = pace.waiting.max(self.troubled);
         let stuck = now.saturating_duration_since(since.max(pace.ended)) >= STUCK;
         let behind = now.saturating_duration_since(since) >= BEHIND && queued as f64 > lane.account().limits.rps;
@@ -208,7 +208,7 @@ impl Pressure {
 
     /// Whether the lane could send new records.
     fn flows(&self, lane: &LaneHandle, holds: bool, now: Instant) -> bool {
-        let Some(pace) = self.paces.get(lane.index) else { return lane.can_send(holds) };
+        let Some(pace) = self.paces.get(lane.id.index) else { return lane.can_send(holds) };
         let ended_since =
             pace.emptied.0.is_none_or(|at| pace.ended > at && now.saturating_duration_since(pace.ended) < STUCK);
         lane.can_send(holds) && self.keeps_up(lane, holds, now) && (ended_since || !pace.emptied.lately(now))

@@ -5,6 +5,7 @@ mod changes;
 pub mod halt_probe;
 pub mod inbox;
 pub mod known;
+pub mod lane_id;
 pub mod lanes;
 pub mod occupancy;
 mod openness;
@@ -16,7 +17,6 @@ pub mod throttle;
 pub mod unclassified;
 mod until;
 
-use std::borrow::Cow;
 use std::sync::atomic::{AtomicBool, Ordering::SeqCst};
 use std::sync::{Arc, OnceLock};
 
@@ -27,6 +27,7 @@ use self::breaker::shared::SharedBreaker;
 use self::breaker::{BreakerInput, Change};
 use self::changes::Changes;
 use self::inbox::{Inbox, LaneMessage};
+use self::lane_id::LaneId;
 use self::occupancy::Occupancy;
 use self::probes::Probes;
 use self::switches::in_force::SwitchesInForce;
@@ -38,18 +39,9 @@ use crate::metrics::LaneState;
 
 /// A lane's handle. Every thread may use it.
 pub struct LaneHandle {
-    /// The index of the lane.
-    pub index: usize,
-    /// The index of its account in the metrics.
-    pub account_index: usize,
-    /// The number of the thread that runs it.
-    pub(super) thread: usize,
+    pub id: LaneId,
     /// The lane for the calls of the same account, if this one is for its conversions alone.
     calls: OnceLock<Arc<LaneHandle>>,
-    /// The name of the account that the lane sends for.
-    pub account_name: Arc<str>,
-    /// The name of its platform.
-    pub platform: &'static str,
     /// The account as it is configured now.
     account: ArcSwap<Account>,
     /// The configuration names the account no longer.
@@ -70,13 +62,15 @@ impl LaneHandle {
     pub fn new(index: usize, account: Arc<Account>, inbox: UnboundedSender<LaneMessage>, intake: &Intake) -> Self {
         let changes = Arc::<Changes>::default();
         Self {
-            index,
-            account_index: index,
-            thread: 0,
+            id: LaneId {
+                index,
+                account_index: index,
+                thread: 0,
+                account_name: account.name.clone(),
+                platform: account.platform,
+            },
             calls: OnceLock::new(),
             occupancy: Occupancy::new(&account, intake),
-            account_name: account.name.clone(),
-            platform: account.platform,
             account: ArcSwap::new(account),
             removed: AtomicBool::new(false),
             inbox: Inbox::new(inbox),
@@ -91,17 +85,8 @@ impl LaneHandle {
 
     /// Says which account it is of, where that has another lane before this one, and which thread runs it.
     pub(super) fn of_account(mut self, index: usize, thread: usize) -> Self {
-        (self.account_index, self.thread) = (index, thread);
+        (self.id.account_index, self.id.thread) = (index, thread);
         self
-    }
-
-    /// Its name where lanes are told apart: the account's, with a mark for a second lane.
-    pub fn name(&self) -> Cow<'_, str> {
-        if self.index == self.account_index {
-            Cow::Borrowed(&self.account_name)
-        } else {
-            format!("{}:calls", self.account_name).into()
-        }
     }
 
     /// The account as it is configured now.

@@ -151,7 +151,7 @@ impl Lane {
 
     /// Counters of the account.
     pub fn account_metrics(&self) -> &AccountMetrics {
-        self.context.metrics.account(self.handle.account_index)
+        self.context.metrics.account(self.handle.id.account_index)
     }
 
     /// Why the attempt of this record must not go on now. `None`: it may.
@@ -211,7 +211,7 @@ impl Lane {
         }
         if self.handle.switches.halt(&reason, by_hand) {
             tracing::error!(account = &*self.account.name, reason = reason.as_str(), "account halted; its events park");
-            let _ = self.context.halts.send(Halted { index: self.handle.account_index, reason, by_hand });
+            let _ = self.context.halts.send(Halted { index: self.handle.id.account_index, reason, by_hand });
         }
     }
 }

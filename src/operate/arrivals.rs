@@ -19,7 +19,7 @@ pub async fn exchange(known: &Known, c: &mut MultiplexedConnection, keys: &Keys,
     if !news.is_empty() {
         let mut pipe = ::redis::pipe();
         for (topic, lane) in &news {
-            let key = keys.arrived(topic, &lanes.get(*lane).name());
+            let key = keys.arrived(topic, &lanes.get(*lane).id.name());
             pipe.cmd("SET").arg(key).arg(1).arg("PX").arg(LATELY.as_millis() as u64).ignore();
         }
         let () = pipe.query_async(c).await?;
@@ -33,7 +33,7 @@ pub async fn exchange(known: &Known, c: &mut MultiplexedConnection, keys: &Keys,
 }
 
 async fn read(c: &mut MultiplexedConnection, keys: &Keys, topic: &str, lanes: &Lanes) -> RedisResult<Vec<usize>> {
-    let all: Vec<_> = lanes.iter().map(|lane| (lane.index, keys.arrived(topic, &lane.name()))).collect();
+    let all: Vec<_> = lanes.iter().map(|lane| (lane.id.index, keys.arrived(topic, &lane.id.name()))).collect();
     let mut found = Vec::new();
     for some in all.chunks(AT_ONCE) {
         let mut get = ::redis::cmd("MGET");

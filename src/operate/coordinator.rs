@@ -65,7 +65,8 @@ impl Coordinator {
         for (kind, not_logged) in self.quiet.left_out(Instant::now()) {
             match kind {
                 Repeated::DeadLetter { account, reason } => {
-                    let account = self.lanes.iter().find(|lane| lane.index == account).map(|lane| &*lane.account_name);
+                    let account =
+                        self.lanes.iter().find(|lane| lane.id.index == account).map(|lane| &*lane.id.account_name);
                     let (account, reason) = (account.unwrap_or("unknown"), reason.as_str());
                     tracing::warn!(account, reason, not_logged, "more dead letters in the last minute");
                 }
@@ -122,7 +123,8 @@ impl Coordinator {
                 // Another id means that the store was flushed and unblocked between two checks.
                 let new = memory.epoch.as_ref().is_some_and(|old| *old != id && old != "starting");
                 if new || self.health.has_forgotten() {
-                    let known = self.lanes.iter().map(|l| (l.account_name.to_string(), l.switches.present())).collect();
+                    let known =
+                        self.lanes.iter().map(|l| (l.id.account_name.to_string(), l.switches.present())).collect();
                     lanes::restore(c, &self.keys, &known, &memory.switches.resumed).await?;
                     self.restore_storms(c).await?;
                     self.health.remembered();
@@ -187,13 +189,13 @@ impl Coordinator {
             }
         }
         for lane in self.lanes.accounts() {
-            let account = self.metrics.account(lane.index);
+            let account = self.metrics.account(lane.id.index);
             account.lane_state(lane.shown().state());
             account.breaker_state(lane.both().map(|lane| lane.breaker.state()).max().unwrap_or_default());
-            let oldest = snapshots.iter().filter_map(|s| s.oldest_by_group.get(&lane.index)).min();
+            let oldest = snapshots.iter().filter_map(|s| s.oldest_by_group.get(&lane.id.index)).min();
             account.oldest_open_age.set(oldest.map_or(0.0, |since| (now - since).max(0) as f64 / 1000.0));
-            account.parked.set(parked.get(&*lane.account_name).copied().unwrap_or(0));
-            let remainder = format!("{}{REMAINDER}", lane.account_name);
+            account.parked.set(parked.get(&*lane.id.account_name).copied().unwrap_or(0));
+            let remainder = format!("{}{REMAINDER}", lane.id.account_name);
             account.rollout_waiting.set(parked.get(&*remainder).copied().unwrap_or(0));
         }
         self.show_partitions(memory, &snapshots);

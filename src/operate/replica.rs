@@ -86,7 +86,7 @@ fn totals(of: &AccountMetrics) -> LaneTotals {
 /// The lanes of all accounts of which there is something to show. An account that was removed is shown for as long as
 /// something of it is open.
 pub fn shown<'a>(lanes: &'a Lanes, metrics: &'a Metrics) -> impl Iterator<Item = &'a Arc<LaneHandle>> {
-    lanes.accounts().filter(move |lane| !lane.is_removed() || !metrics.account(lane.index).is_gone())
+    lanes.accounts().filter(move |lane| !lane.is_removed() || !metrics.account(lane.id.index).is_gone())
 }
 
 /// The published state of this process.
@@ -98,14 +98,14 @@ pub fn replica_snapshot(
     refusals: &[TopicRefusal],
 ) -> ReplicaSnapshot {
     let at_ms = now_ms();
-    let name = |index: usize| lanes.iter().nth(index).map(|l| l.account_name.to_string());
+    let name = |index: usize| lanes.iter().nth(index).map(|l| l.id.account_name.to_string());
     let lanes_shown = shown(lanes, metrics).map(|lane| {
         let (state, since_ms, why) = lane.shown().explain();
         let sum = |of: fn(&LaneHandle) -> usize| lane.both().map(of).sum::<usize>() as u64;
-        let counters = metrics.account(lane.index);
+        let counters = metrics.account(lane.id.index);
         LaneSnapshot {
-            account: lane.account_name.to_string(),
-            platform: lane.platform.to_owned(),
+            account: lane.id.account_name.to_string(),
+            platform: lane.id.platform.to_owned(),
             since_ms,
             why,
             load: LaneLoad {

@@ -102,7 +102,7 @@ impl WorkerStatus {
     }
 
     fn configured(&self) -> Vec<(&'static str, Arc<str>)> {
-        shown(&self.lanes, &self.metrics).map(|l| (l.platform, l.account_name.clone())).collect()
+        shown(&self.lanes, &self.metrics).map(|l| (l.id.platform, l.id.account_name.clone())).collect()
     }
 
     /// The switches, and the snapshots of every replica. Without Redis it returns only this replica. Its own snapshot
@@ -111,7 +111,7 @@ impl WorkerStatus {
         let own = self.snapshot();
         let read = self.seen.read(&self.client, &self.keys).await;
         let mut all = read.unwrap_or_else(|| All {
-            lanes: self.lanes.iter().map(|l| (l.account_name.to_string(), l.switches.present())).collect(),
+            lanes: self.lanes.iter().map(|l| (l.id.account_name.to_string(), l.switches.present())).collect(),
             ..All::default()
         });
         all.replicas.retain(|s| s.id != own.id);
@@ -126,8 +126,8 @@ impl WorkerStatus {
     }
 
     async fn switch(&self, account: &str, by: By, pause: bool) -> Result<(), SwitchError> {
-        let names = || shown(&self.lanes, &self.metrics).map(|l| &*l.account_name);
-        let Some(lane) = shown(&self.lanes, &self.metrics).find(|l| &*l.account_name == account) else {
+        let names = || shown(&self.lanes, &self.metrics).map(|l| &*l.id.account_name);
+        let Some(lane) = shown(&self.lanes, &self.metrics).find(|l| &*l.id.account_name == account) else {
             return Err(SwitchError::UnknownAccount(nearest(account, names()).map(str::to_owned)));
         };
         let away = |error: ::redis::RedisError| SwitchError::Unavailable(crate::redis::batcher::describe(&error));
@@ -175,7 +175,7 @@ impl Status for WorkerStatus {
             let readiness = self.ready();
             let (replicas, topics) = report::replicas(&all.replicas, now_ms());
             let state = |lane: &Arc<LaneHandle>| LaneRow {
-                account: lane.account_name.to_string(),
+                account: lane.id.account_name.to_string(),
                 state: lane.shown().state().as_str().to_owned(),
             };
             StatusReport {

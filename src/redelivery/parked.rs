@@ -57,7 +57,7 @@ impl Alarm {
         self.looked = Some(now);
         show(&oldest_parked(buffers), lanes, metrics);
         for (lane, warning) in self.warnings(buffers, lanes, (now, now_ms())) {
-            tracing::warn!(account = &*lane.account_name, "{warning}");
+            tracing::warn!(account = &*lane.id.account_name, "{warning}");
         }
     }
 
@@ -101,14 +101,15 @@ fn oldest_parked<K>(buffers: &HashMap<K, PartitionBuffer>) -> HashMap<usize, i64
 /// parking topic.
 fn show(oldest: &HashMap<usize, i64>, lanes: &Lanes, metrics: &Metrics) {
     for lane in lanes.accounts() {
-        let of_account = oldest.iter().filter(|(index, _)| lanes.get(**index).account_index == lane.account_index);
-        metrics.account(lane.index).oldest_parked_at_ms.set(of_account.map(|(_, at)| *at).min().unwrap_or(0));
+        let of_account =
+            oldest.iter().filter(|(index, _)| lanes.get(**index).id.account_index == lane.id.account_index);
+        metrics.account(lane.id.index).oldest_parked_at_ms.set(of_account.map(|(_, at)| *at).min().unwrap_or(0));
     }
 }
 
 fn warning(lane: &LaneHandle, age_ms: i64) -> String {
     let (state, _, why) = lane.explain();
-    let (name, max) = (&lane.account_name, show_duration(lane.account().retry.max_parked));
+    let (name, max) = (&lane.id.account_name, show_duration(lane.account().retry.max_parked));
     let why = if why.is_empty() { String::new() } else { format!(" ({why})") };
     let mend = match state {
         LaneState::Halted | LaneState::Paused => {

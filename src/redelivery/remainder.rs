@@ -85,13 +85,13 @@ pub(super) fn age_of(delivery: &Delivery) -> i64 {
 
 impl Remainders {
     pub(super) fn warn(&mut self, lane: &Arc<LaneHandle>, age_ms: i64, now: Instant) {
-        if self.told.get(&lane.account_index).is_some_and(|told| now.duration_since(*told) < REPEAT) {
+        if self.told.get(&lane.id.account_index).is_some_and(|told| now.duration_since(*told) < REPEAT) {
             return;
         }
-        self.told.insert(lane.account_index, now);
+        self.told.insert(lane.id.account_index, now);
         let days = Duration::from_secs(age_ms.unsigned_abs() / 86_400_000 * 86_400);
         tracing::warn!(
-            account = &*lane.account_name,
+            account = &*lane.id.account_name,
             "the oldest event that the gray release keeps back waits for {}; after 30 days its topic deletes it. The share \
              is {}: raise rollout.percent",
             show_duration(days),

@@ -71,8 +71,8 @@ impl Waiting {
         let now_ms = self.health.clock.now_ms();
         let mut old = Vec::new();
         for lane in self.lanes.accounts() {
-            let age_ms = oldest.get(&*lane.account_name).map_or(0, |since_ms| (now_ms - since_ms).max(0));
-            self.metrics.account(lane.account_index).rollout_oldest.set(age_ms as f64 / 1000.0);
+            let age_ms = oldest.get(&*lane.id.account_name).map_or(0, |since_ms| (now_ms - since_ms).max(0));
+            self.metrics.account(lane.id.account_index).rollout_oldest.set(age_ms as f64 / 1000.0);
             if age_ms.unsigned_abs() >= OLD.as_millis() as u64 {
                 old.push((lane.clone(), age_ms));
             }

@@ -143,7 +143,7 @@ impl Bench {
     }
 
     fn key(&self, native: &str, trans_id: &str) -> Vec<u8> {
-        Key::new(self.handle.platform, "acme", native, trans_id).name(PREFIX)
+        Key::new(self.handle.id.platform, "acme", native, trans_id).name(PREFIX)
     }
 
     /// The value of the key in Redis.

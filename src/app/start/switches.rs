@@ -34,7 +34,7 @@ pub async fn restore_switches(
                 storms.obey(stopped, releases, false);
                 *unplaced.lock().unwrap_or_else(PoisonError::into_inner) = places;
                 for lane in lanes.iter() {
-                    lane.switches.obey(&all.get(&*lane.account_name).cloned().unwrap_or_default());
+                    lane.switches.obey(&all.get(&*lane.id.account_name).cloned().unwrap_or_default());
                 }
                 return;
             }

@@ -44,7 +44,7 @@ impl Lanes {
         let mut posts: Vec<Post> = doors.iter().map(|_| Vec::new()).collect();
         for (lane, deliveries) in arrived {
             let lane = self.get(lane);
-            match posts.get_mut(lane.thread) {
+            match posts.get_mut(lane.id.thread) {
                 Some(post) => post.push((lane.clone(), deliveries)),
                 None => lane.inbox.deliver(deliveries),
             }
@@ -60,7 +60,7 @@ impl Lanes {
     /// Adds a lane, whose index is the number of lanes so far. `false`: it has another index, or there is no room.
     pub(crate) fn add(&self, lane: Arc<LaneHandle>) -> bool {
         lane.occupancy.count_among(&self.all);
-        self.lanes.set(lane.index, lane).is_ok()
+        self.lanes.set(lane.id.index, lane).is_ok()
     }
 
     /// The number of lanes. No lane is ever taken out.
@@ -79,7 +79,7 @@ impl Lanes {
 
     /// The first lane of the account with this name, whether or not the configuration still names it.
     pub fn of_account(&self, name: &str) -> Option<&Arc<LaneHandle>> {
-        self.accounts().find(|lane| &*lane.account_name == name)
+        self.accounts().find(|lane| &*lane.id.account_name == name)
     }
 
     pub fn iter(&self) -> impl Iterator<Item = &Arc<LaneHandle>> {
@@ -88,7 +88,7 @@ impl Lanes {
 
     /// The first lane of each account, in the order of the accounts.
     pub fn accounts(&self) -> impl Iterator<Item = &Arc<LaneHandle>> {
-        self.lanes.iter().filter(|lane| lane.index == lane.account_index)
+        self.lanes.iter().filter(|lane| lane.id.is_first())
     }
 
     /// Settles a delivery that ended at admission.

@@ -24,7 +24,7 @@ fn about(thing: &str, per_day: u64) -> Value {
 
 /// How many requests of the day are counted.
 async fn counted(bench: &Bench) -> Option<String> {
-    let key = format!("pb:quota:{}:acme:day", bench.handle.platform);
+    let key = format!("pb:quota:{}:acme:day", bench.handle.id.platform);
     let value: Option<String> = bench.redis(&["GET", &key]).await;
     value.and_then(|value| value.split_once(':').map(|(_, count)| count.to_owned()))
 }

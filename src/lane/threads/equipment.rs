@@ -107,8 +107,8 @@ impl Refit {
             lanes.get(index).set_removed(!in_force);
         }
         for (_, LaneSetup { handle, .. }) in &self.added {
-            if handle.account_index != handle.index {
-                lanes.get(handle.account_index).set_calls(handle.clone());
+            if !handle.id.is_first() {
+                lanes.get(handle.id.account_index).set_calls(handle.clone());
             }
             lanes.add(handle.clone());
         }

@@ -69,7 +69,7 @@ impl Fleet {
     pub(super) fn equip(&self, index: usize, equipment: Equipment, tasks: &mut JoinSet<()>) -> Retired {
         let mut lanes = self.lanes.borrow_mut();
         let kept = kept(lanes.len());
-        let Some(running) = lanes.iter_mut().find(|running| running.lane.handle.index == index) else {
+        let Some(running) = lanes.iter_mut().find(|running| running.lane.handle.id.index == index) else {
             return Retired(None);
         };
         let old = running.lane.clone();

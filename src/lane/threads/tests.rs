@@ -18,7 +18,8 @@ fn calls_have_a_lane_of_their_own_which_fills_no_place_of_conversions() {
     let bounds = Intake { max_in_flight: 1_000, max_in_flight_bytes: 64 << 20, drain_timeout: Duration::ZERO };
     let _ = rustls::crypto::ring::default_provider().install_default();
     let (lanes, _) = prepare(&roster, &bounds, &Arc::default(), &SecretString::default(), 2).unwrap();
-    let shown = lanes.iter().map(|lane| (lane.name().into_owned(), lane.account_index, lane.account().limits.rps));
+    let shown =
+        lanes.iter().map(|lane| (lane.id.name().into_owned(), lane.id.account_index, lane.account().limits.rps));
     let expected = [("a", 0, 20.0), ("b", 1, 20.0), ("c", 2, 7.0), ("b:calls", 1, 7.0)];
     assert_eq!(shown.collect::<Vec<_>>(), expected.map(|(name, index, rps)| (name.to_owned(), index, rps)));
     assert_eq!(lanes.accounts().map(|lane| lane.both().count()).collect::<Vec<_>>(), [1, 2, 1]);
@@ -28,8 +29,8 @@ fn calls_have_a_lane_of_their_own_which_fills_no_place_of_conversions() {
     // Its account shows that calls are pushed back while conversions flow.
     calls.throttle.push_back(Duration::from_secs(60));
     assert!(conversions.is_open() && !calls.is_open());
-    assert_eq!(conversions.shown().name(), "b:calls");
-    assert_eq!(lanes.get(0).shown().name(), "a");
+    assert_eq!(conversions.shown().id.name(), "b:calls");
+    assert_eq!(lanes.get(0).shown().id.name(), "a");
 }
 
 #[test]
@@ -41,8 +42,8 @@ fn records_of_many_lanes_reach_each_thread_in_one_message() {
     lanes.deliver((0..20).map(|lane| (lane, Vec::new())));
     for (setups, (_, posts)) in prepared.setups.iter().zip(&mut prepared.inboxes) {
         let post = posts.try_recv().unwrap();
-        let own: Vec<_> = setups.iter().map(|setup| setup.handle.index).collect();
-        assert_eq!(post.iter().map(|(lane, _)| lane.index).collect::<Vec<_>>(), own);
+        let own: Vec<_> = setups.iter().map(|setup| setup.handle.id.index).collect();
+        assert_eq!(post.iter().map(|(lane, _)| lane.id.index).collect::<Vec<_>>(), own);
         assert!(posts.try_recv().is_err());
     }
 }

@@ -37,7 +37,8 @@ impl Coordinator {
                 Step::Replaced if halt.waits_for_hand() => probe.clear(),
                 Step::Replaced => self.end_halt(c, lane, &halt, "another credential was loaded").await?,
                 Step::Refused => {
-                    ending::put_off_probe(c, &self.keys, &lane.account_name, lane.account().retry.halt_probe).await?;
+                    ending::put_off_probe(c, &self.keys, &lane.id.account_name, lane.account().retry.halt_probe)
+                        .await?;
                     probe.clear();
                 }
                 Step::Waiting | Step::Granted { .. } => self.ask_for_probe(c, lane, &halt).await?,
@@ -49,7 +50,7 @@ impl Coordinator {
     async fn ask_for_probe(&self, c: &mut MultiplexedConnection, lane: &LaneHandle, halt: &Switch) -> RedisResult<()> {
         let probe = lane.halt_probe();
         let every = lane.account().retry.halt_probe;
-        let has_parked = self.metrics.account(lane.index).parked.get() > 0;
+        let has_parked = self.metrics.account(lane.id.index).parked.get() > 0;
         let is_paused = lane.switches.present().paused.is_some();
         if every.is_zero() || halt.waits_for_hand() || is_paused || !has_parked || self.health.has_forgotten() {
             probe.clear();
@@ -57,7 +58,7 @@ impl Coordinator {
         }
         // Begun before the question, so that it ends here before it ends in Redis.
         let until = Instant::now() + LOCK;
-        if ending::take_probe(c, &self.keys, &lane.account_name, &self.id, LOCK).await? {
+        if ending::take_probe(c, &self.keys, &lane.id.account_name, &self.id, LOCK).await? {
             probe.grant(until, halt);
         } else {
             probe.clear();
@@ -72,7 +73,7 @@ impl Coordinator {
         halt: &Switch,
         why: &str,
     ) -> RedisResult<()> {
-        let account = &*lane.account_name;
+        let account = &*lane.id.account_name;
         let told = format!("{why}; the account was halted: {}", halt.reason);
         let by = By::new(Via::Worker, &format!("worker {}", self.id), &told).at(&self.id);
         if ending::end_halt(c, &self.keys, account, halt, &by, now_ms()).await? {

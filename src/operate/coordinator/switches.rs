@@ -17,7 +17,7 @@ impl Coordinator {
         let lane = self.lanes.get(halted.index);
         // One of its lanes has closed. The account is halted, so the other one closes too.
         lane.both().for_each(|lane| _ = lane.switches.halt(&halted.reason, halted.by_hand));
-        let seen = switches.resumed.get(&*lane.account_name).cloned();
+        let seen = switches.resumed.get(&*lane.id.account_name).cloned();
         switches.pending.push((halted, seen));
     }
 
@@ -29,7 +29,7 @@ impl Coordinator {
                 true => lanes::Ends::ByHand,
                 false => lanes::Ends::ByProbe { every: lane.account().retry.halt_probe },
             };
-            lanes::halt(c, &self.keys, &lane.account_name, &by, ends, seen.as_deref(), now_ms()).await?;
+            lanes::halt(c, &self.keys, &lane.id.account_name, &by, ends, seen.as_deref(), now_ms()).await?;
             lane.both().for_each(|lane| lane.switches.halt_saved());
             switches.pending.remove(0);
         }
@@ -46,7 +46,7 @@ impl Coordinator {
         let (all, resumed) = lanes::read_switches(c, &self.keys).await?;
         let forgotten = self.health.has_forgotten();
         for lane in self.lanes.iter() {
-            let name = &*lane.account_name;
+            let name = &*lane.id.account_name;
             let mut new = all.get(name).cloned().unwrap_or_default();
             let note = resumed.get(name);
             if forgotten && (note.is_none() || note == switches.resumed.get(name)) {

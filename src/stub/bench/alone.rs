@@ -151,7 +151,7 @@ impl Alone {
         event_time_ms: i64,
     ) -> (Box<Delivery>, Ended) {
         let event = serde_json::json!({
-            "trans_id": trans_id, "platform": self.handle.platform, "account": "acme", "event_type": "install",
+            "trans_id": trans_id, "platform": self.handle.id.platform, "account": "acme", "event_type": "install",
             "event_time_ms": event_time_ms
         });
         self.record_of(topic_kind, event.to_string().into(), vec![Header::text("own", "kept")])
@@ -218,7 +218,7 @@ impl Alone {
         event_time_ms: i64,
     ) -> (Box<Delivery>, Ended) {
         let event = serde_json::json!({
-            "kind": "call", "trans_id": trans_id, "platform": self.handle.platform, "account": "acme",
+            "kind": "call", "trans_id": trans_id, "platform": self.handle.id.platform, "account": "acme",
             "call": call, "args": args, "reply": reply, "event_time_ms": event_time_ms
         });
         self.record_of(topic_kind, event.to_string().into(), Vec::new())
@@ -234,7 +234,7 @@ impl Alone {
         reply: &Value,
     ) -> (Box<Delivery>, Ended) {
         let event = serde_json::json!({
-            "kind": "call", "trans_id": trans_id, "platform": self.handle.platform, "account": account,
+            "kind": "call", "trans_id": trans_id, "platform": self.handle.id.platform, "account": account,
             "call": call, "args": args, "reply": reply, "event_time_ms": now_ms()
         });
         self.record_of(TopicKind::Input, event.to_string().into(), Vec::new())
