@@ -11,7 +11,7 @@ use crate::clock::now_ms;
 use crate::delivery::progress::Stage;
 use crate::delivery::{Delivery, TopicKind};
 use crate::error::{Answer, DeliveryError};
-use crate::lane::claiming::{LONGEST_WAIT, check_time, claim, event, give_up, refuse_second_send, spare_lease};
+use crate::lane::claiming::{LONGEST_WAIT, check_time, claim_to_send, event, give_up, spare_lease};
 use crate::lane::counting::{count, panicked};
 use crate::lane::state::Lane;
 use crate::lane::tokens::{Refused, wait_for_token};
@@ -61,13 +61,9 @@ async fn visit(
     let mut delays: Option<InlineDelays> = None;
     let mut turn = Turn::default();
     loop {
-        if guard.is_none()
-            && let Some(done) = claim(delivery, lane, guard).await?
-        {
+        if let Some(done) = claim_to_send(delivery, lane, guard).await? {
             return Ok(done);
         }
-        check_time(delivery, lane)?;
-        refuse_second_send(delivery, guard)?;
         let mut unused = None;
         loop {
             // Boxed, here and below, because most accounts send without a token, and few records wait for one.
@@ -124,7 +120,7 @@ async fn visit(
         }
         count_failed(delivery, lane, failed.take());
         // The lease has become too short for a send, so the claim is released and made again with a new token.
-        give_up(delivery, lane, guard).await?;
+        give_up(delivery, lane, guard).await;
     }
 }
 

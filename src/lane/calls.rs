@@ -17,7 +17,7 @@ use crate::error::{Class, DeliveryError, Fault};
 use crate::lane::attempt::{Stop, count_failed, inline_delay, judge, note_unclassified, wait_for_slot};
 use crate::lane::calls::chunks::Chunks;
 use crate::lane::calls::lease::renew;
-use crate::lane::claiming::{check_time, claim, event, give_up, refuse_second_send};
+use crate::lane::claiming::{check_time, claim_to_send, event, give_up};
 use crate::lane::counting::{count, declare};
 use crate::lane::quota::count_request;
 use crate::lane::state::Lane;
@@ -68,13 +68,9 @@ async fn visit(
     let mut turn = Turn::default();
     let mut chunks = Chunks::default();
     loop {
-        if guard.is_none()
-            && let Some(done) = claim(delivery, lane, guard).await?
-        {
+        if let Some(done) = claim_to_send(delivery, lane, guard).await? {
             return Ok(done);
         }
-        check_time(delivery, lane)?;
-        refuse_second_send(delivery, guard)?;
         let mut unused = None;
         loop {
             if lane.token().is_err() && !wait_for_token(delivery, lane, guard, &mut turn, None).await? {
@@ -142,7 +138,7 @@ async fn visit(
             *failed = Some(failure);
         }
         count_failed(delivery, lane, failed.take());
-        give_up(delivery, lane, guard).await?;
+        give_up(delivery, lane, guard).await;
     }
 }
 

@@ -40,8 +40,24 @@ pub(super) fn event(delivery: &Delivery) -> Result<&Ready, DeliveryError> {
     }
 }
 
-/// Claims an event. `Some`: nothing has to be sent. `None`: the claim is ours, and in `guard`.
-pub(super) async fn claim(
+/// Claims an event that has no claim, and judges whether it may be sent. `Some`: nothing has to be sent. `None`: the claim
+/// is ours, and in `guard`.
+pub(super) async fn claim_to_send(
+    delivery: &mut Delivery,
+    lane: &Lane,
+    guard: &mut Option<ClaimGuard>,
+) -> Result<Option<Progress>, DeliveryError> {
+    if guard.is_none()
+        && let Some(done) = claim(delivery, lane, guard).await?
+    {
+        return Ok(Some(done));
+    }
+    check_time(delivery, lane)?;
+    refuse_second_send(delivery, guard)?;
+    Ok(None)
+}
+
+async fn claim(
     delivery: &mut Delivery,
     lane: &Lane,
     guard: &mut Option<ClaimGuard>,
@@ -134,7 +150,7 @@ pub(super) fn check_time(delivery: &Delivery, lane: &Lane) -> Result<(), Deliver
 }
 
 /// Refuses to send again what may have been accepted, on an account whose lost answers end in the dead letters.
-pub(super) fn refuse_second_send(delivery: &mut Delivery, guard: &Option<ClaimGuard>) -> Result<(), DeliveryError> {
+fn refuse_second_send(delivery: &mut Delivery, guard: &Option<ClaimGuard>) -> Result<(), DeliveryError> {
     let ready = ready_mut(delivery)?;
     let resend = guard.as_ref().is_some_and(|h| h.claim.is_second(ready.claim_request.in_doubt));
     if resend && !ready.claim_request.force && ready.dead_letters_ambiguous() {
@@ -147,16 +163,9 @@ pub(super) fn refuse_second_send(delivery: &mut Delivery, guard: &Option<ClaimGu
 }
 
 /// Releases a claim that is to be made again with a new token.
-pub(super) async fn give_up(
-    delivery: &mut Delivery,
-    lane: &Lane,
-    guard: &mut Option<ClaimGuard>,
-) -> Result<(), DeliveryError> {
-    if let Some(guard) = guard.take() {
-        lane.dedupe.release(&mut ready_mut(delivery)?.claim_request, guard).await;
-    }
+pub(super) async fn give_up(delivery: &mut Delivery, lane: &Lane, guard: &mut Option<ClaimGuard>) {
+    lane.outbox.release(delivery, guard.take()).await;
     delivery.carry_count();
-    Ok(())
 }
 
 /// The rest of a lease, less what a send needs. `None`: it is too short for a send.

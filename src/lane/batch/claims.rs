@@ -3,7 +3,7 @@
 use crate::claim::ClaimGuard;
 use crate::delivery::Delivery;
 use crate::error::DeliveryError;
-use crate::lane::claiming::{check_time, claim, give_up, refuse_second_send};
+use crate::lane::claiming::{claim_to_send, give_up};
 use crate::lane::state::Lane;
 use crate::lane::tokens::{Refused, wait_for_token};
 use crate::send::token::Turn;
@@ -32,8 +32,13 @@ pub(super) async fn be_ready(
         To::GetToken(refused) => (false, refused),
     };
     loop {
-        if claims && let Some(done) = claim_to_send(delivery, lane, guard).await? {
-            return Ok(Some(done));
+        if claims {
+            if guard.is_some() {
+                give_up(delivery, lane, guard).await;
+            }
+            if let Some(done) = claim_to_send(delivery, lane, guard).await? {
+                return Ok(Some(done));
+            }
         }
         let has_token = refused.is_none() && lane.token().is_ok();
         // Boxed, because most accounts send without a token.
@@ -42,17 +47,4 @@ pub(super) async fn be_ready(
         }
         claims = true;
     }
-}
-
-/// Claims an event, and judges whether it may be sent.
-async fn claim_to_send(delivery: &mut Delivery, lane: &Lane, guard: &mut Option<ClaimGuard>) -> Claimed {
-    if guard.is_some() {
-        give_up(delivery, lane, guard).await?;
-    }
-    if let Some(done) = claim(delivery, lane, guard).await? {
-        return Ok(Some(done));
-    }
-    check_time(delivery, lane)?;
-    refuse_second_send(delivery, guard)?;
-    Ok(None)
 }
