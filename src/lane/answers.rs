@@ -13,6 +13,7 @@ use crate::error::{Answer, DeliveryError, Disposition};
 use crate::lane::handle::switches::PERMANENT_ANSWERS;
 use crate::lane::handle::throttle::LONGEST_WAIT_IN_LANE;
 use crate::lane::state::Lane;
+use crate::platforms::reading::Verdict;
 use crate::send::rate::LONGEST_PUSH_BACK;
 use crate::settle::{Attempted, Progress};
 
@@ -127,8 +128,10 @@ impl Lane {
         }
     }
 
-    /// Counts an answer that no table lists, and logs the first one of its kind.
-    pub fn note_unclassified(&self, answer: &Answer) {
+    /// Counts a verdict that no table lists, and logs the first one of its kind.
+    pub(super) fn note_unclassified(&self, verdict: &Verdict) {
+        let answer = verdict.as_ref().err().and_then(DeliveryError::answer);
+        let Some(answer) = answer.filter(|answer| answer.unclassified) else { return };
         self.account_metrics().unclassified.inc();
         if !self.handle.unclassified.note(answer, now_ms()) {
             return;

@@ -7,21 +7,22 @@
 mod chunks;
 mod lease;
 
-use tokio::time::{Instant, sleep};
+use tokio::time::Instant;
 
 use crate::claim::ClaimGuard;
 use crate::clock::now_ms;
 use crate::delivery::progress::Stage;
 use crate::delivery::{Called, Delivery};
 use crate::error::{Class, DeliveryError, Fault};
-use crate::lane::attempt::{Stop, count_failed, inline_delay, judge, note_unclassified, wait_for_slot};
 use crate::lane::calls::chunks::Chunks;
 use crate::lane::calls::lease::renew;
 use crate::lane::claiming::{check_time, claim_to_send, event, give_up};
 use crate::lane::counting::{count, declare};
 use crate::lane::quota::count_request;
+use crate::lane::sending::{Stop, judge, wait_for_slot};
 use crate::lane::state::Lane;
-use crate::lane::tokens::{Refused, wait_for_token};
+use crate::lane::tokens::wait_for_token;
+use crate::lane::tries::{Next, Tries};
 use crate::platforms::Receipt;
 use crate::platforms::call::{Parts, PreparedCall};
 use crate::platforms::reading::Verdict;
@@ -29,7 +30,7 @@ use crate::send::call::CallAnswered;
 use crate::send::client::Unanswered;
 use crate::send::quota::Counted;
 use crate::send::ready::Ready;
-use crate::send::token::{Token, Turn};
+use crate::send::token::Token;
 use crate::settle::policy::InlineDelays;
 use crate::settle::result::Part;
 use crate::settle::{Attempted, Progress};
@@ -46,9 +47,9 @@ enum Sent {
 /// # Errors
 /// The reason why the call was not answered to its end.
 pub(super) async fn attempt_call(delivery: &mut Delivery, lane: &Lane, guard: &mut Option<ClaimGuard>) -> Attempted {
-    let (mut counted, mut failed) = (None, None);
-    let attempted = visit(delivery, lane, guard, &mut counted, &mut failed).await;
-    count_failed(delivery, lane, failed);
+    let (mut counted, mut tries) = (None, Tries::default());
+    let attempted = visit(delivery, lane, guard, &mut counted, &mut tries).await;
+    tries.count_failed(delivery, lane);
     delivery.set_counted(false);
     if let Some(unsent) = counted {
         lane.quota.take_back(unsent).await;
@@ -56,16 +57,14 @@ pub(super) async fn attempt_call(delivery: &mut Delivery, lane: &Lane, guard: &m
     attempted
 }
 
-/// `counted` is the next request where it was counted and no byte of it has gone out; `failed` is as for a record.
+/// `counted` is the next request where it was counted and no byte of it has gone out.
 async fn visit(
     delivery: &mut Delivery,
     lane: &Lane,
     guard: &mut Option<ClaimGuard>,
     counted: &mut Option<Counted>,
-    failed: &mut Option<DeliveryError>,
+    tries: &mut Tries,
 ) -> Attempted {
-    let mut delays: Option<InlineDelays> = None;
-    let mut turn = Turn::default();
     let mut chunks = Chunks::default();
     loop {
         if let Some(done) = claim_to_send(delivery, lane, guard).await? {
@@ -73,7 +72,7 @@ async fn visit(
         }
         let mut unused = None;
         loop {
-            if lane.token().is_err() && !wait_for_token(delivery, lane, guard, &mut turn, None).await? {
+            if lane.token().is_err() && !wait_for_token(delivery, lane, guard, &mut tries.turn, None).await? {
                 break;
             }
             if counted.is_none() {
@@ -92,52 +91,29 @@ async fn visit(
                 *counted = None;
                 delivery.set_counted(false);
             }
-            let failure = match sent {
+            let unanswered = match sent {
                 Ok(Sent::All) => {
-                    *failed = None;
+                    tries.failed = None;
                     return Ok(Progress::Accepted(Receipt::default()));
                 }
                 Ok(Sent::Part) => {
-                    turn.answered();
-                    *failed = None;
-                    begin_anew(delivery, lane, &mut delays);
+                    tries.turn.answered();
+                    tries.failed = None;
+                    begin_anew(delivery, lane, &mut tries.delays);
                     if !renew(delivery, lane, guard).await? {
                         break;
                     }
                     check_time(delivery, lane)?;
                     continue;
                 }
-                Err(Unanswered::Failed(failure)) => failure,
-                Err(Unanswered::Closed) => {
-                    unused = Some(slot);
-                    continue;
-                }
-                Err(Unanswered::Stopped(Stop::SlotMissed)) => continue,
-                Err(Unanswered::Stopped(Stop::ClaimAgain)) => break,
-                Err(Unanswered::Stopped(Stop::Closed(why))) => return Err(why),
-                Err(Unanswered::Stopped(Stop::Late(late))) => return Err(failed.take().unwrap_or(late)),
+                Err(unanswered) => unanswered,
             };
-            if let Some(answer) = failure.answer().filter(|answer| answer.sign_again) {
-                turn.sign_again(answer)?;
-                continue;
+            match tries.after(unanswered, delivery, lane, guard, (slot, token)).await? {
+                Next::Send(slot) => unused = slot,
+                Next::Claim => break,
             }
-            if let (Some(token), DeliveryError::Refresh(answer)) = (token, &failure) {
-                let refused = Some(Refused { token, answer: answer.clone() });
-                match wait_for_token(delivery, lane, guard, &mut turn, refused).await? {
-                    true => continue,
-                    false => break,
-                }
-            }
-            turn.answered();
-            *failed = None;
-            let Some(delay) = inline_delay(delivery, lane, &mut delays, &failure) else { return Err(failure) };
-            tokio::select! {
-                () = sleep(delay) => {}
-                _ = lane.interrupted(delivery) => return Err(failure),
-            }
-            *failed = Some(failure);
         }
-        count_failed(delivery, lane, failed.take());
+        tries.count_failed(delivery, lane);
         give_up(delivery, lane, guard).await;
     }
 }
@@ -191,7 +167,7 @@ async fn send_part(
         Err(failure) => {
             let failure = doubt(delivery, failure);
             let verdict: Verdict = Err(failure.clone());
-            note_unclassified(lane, &verdict);
+            lane.note_unclassified(&verdict);
             count(delivery, lane, guard, &verdict, began_ms);
             lane.report_answer(delivery, Err(&failure));
             return Err(Unanswered::Failed(failure));

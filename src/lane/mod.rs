@@ -20,9 +20,11 @@ pub(crate) mod queue;
 mod quota;
 mod renewal;
 mod retry_budget;
+mod sending;
 pub(crate) mod state;
 pub mod threads;
 mod tokens;
+mod tries;
 
 use std::panic::AssertUnwindSafe;
 use std::pin::{Pin, pin};
@@ -48,8 +50,7 @@ use crate::lane::queue::Queues;
 pub use crate::lane::state::Lane;
 use crate::settle::settle;
 
-/// A boxed attempt: of records that share a permit, each of which leaves separately, so that the attempt itself returns
-/// none; or of a call.
+/// A boxed attempt of records that share a permit. Each of them leaves separately, so the attempt itself returns none.
 type Shared = Pin<Box<dyn Future<Output = Option<AttemptedDelivery>>>>;
 
 /// How much goes on in a lane at once.
@@ -137,11 +138,7 @@ impl Lane {
                     let Some((delivery, key)) = queues.next() else { break };
                     with_permit += 1;
                     lane.got_permit(&delivery);
-                    attempts.push(if delivery.is_call() {
-                        Either::Right(Box::pin(lane.clone().attempt_one_call(delivery, key)) as Shared)
-                    } else {
-                        Either::Left(lane.clone().attempt_one(delivery, key))
-                    });
+                    attempts.push(Either::Left(lane.clone().attempt_one(delivery, key)));
                 }
             }
             handle.occupancy.in_flight.store(with_permit + settles.len(), Relaxed);
@@ -241,21 +238,14 @@ impl Lane {
     async fn attempt_one(self: Rc<Self>, mut delivery: Box<Delivery>, key: Option<Key>) -> Option<AttemptedDelivery> {
         let mut guard = None;
         let attempts_before = delivery.envelope.attempts;
-        // Called directly, because inside another future every record in flight would carry that future's arguments as
-        // well.
-        let attempted = AssertUnwindSafe(attempt(&mut delivery, &self, &mut guard)).catch_unwind().await;
-        let result = ended(attempted, &mut delivery, &self, &mut guard, attempts_before);
-        Some(AttemptedDelivery { delivery, key, guard, result })
-    }
-
-    async fn attempt_one_call(
-        self: Rc<Self>,
-        mut delivery: Box<Delivery>,
-        key: Option<Key>,
-    ) -> Option<AttemptedDelivery> {
-        let mut guard = None;
-        let attempts_before = delivery.envelope.attempts;
-        let attempted = AssertUnwindSafe(attempt_call(&mut delivery, &self, &mut guard)).catch_unwind().await;
+        let attempted = if delivery.is_call() {
+            // Boxed, because few records are calls, and their attempts are larger.
+            Box::pin(AssertUnwindSafe(attempt_call(&mut delivery, &self, &mut guard)).catch_unwind()).await
+        } else {
+            // Called directly, because inside another future every record in flight would carry that future's arguments
+            // as well.
+            AssertUnwindSafe(attempt(&mut delivery, &self, &mut guard)).catch_unwind().await
+        };
         let result = ended(attempted, &mut delivery, &self, &mut guard, attempts_before);
         Some(AttemptedDelivery { delivery, key, guard, result })
     }

@@ -1,13 +1,17 @@
 //! One attempt at a time, with a store and a platform whose answers the events ask for.
+use std::time::Duration;
+
 use futures_util::StreamExt as _;
+use tokio::time::sleep;
 
 use super::*;
 use crate::account::{OnAmbiguous, WhenUnavailable};
 use crate::claim::ConfirmAttempt;
 use crate::claim::rules::Value;
-use crate::delivery::Subject;
 use crate::delivery::progress::End;
+use crate::delivery::{Subject, TopicKind};
 use crate::envelope::LastAttempt;
+use crate::error::Answer;
 use crate::stub::bench::{Alone, Bench, Setting, eventually, ready as ready_of, run};
 
 const LONG_AGO_MS: i64 = 1_700_000_000_000;

@@ -9,12 +9,14 @@ use tokio::time::Instant;
 use crate::clock::now_ms;
 use crate::delivery::progress::Stage;
 use crate::error::DeliveryError;
-use crate::lane::attempt::{Stop, attempt, ended, inline_delay, judge, note_unclassified};
+use crate::lane::attempt::{attempt, ended};
 use crate::lane::batch::claims::To;
 use crate::lane::batch::{Batch, Member};
 use crate::lane::claiming::event;
 use crate::lane::counting::{count, declare, panicked};
+use crate::lane::sending::{Stop, judge};
 use crate::lane::tokens::Refused;
+use crate::lane::tries::inline_delay;
 use crate::platforms::reading::{Verdict, Verdicts};
 use crate::send::client::Unanswered;
 use crate::send::rate::Slot;
@@ -75,12 +77,12 @@ impl Batch<'_> {
                 self.send_alone(items).await;
             }
             Verdicts::All(verdict) => {
-                note_unclassified(lane, &verdict);
+                lane.note_unclassified(&verdict);
                 let verdicts = vec![verdict; items.len()];
                 self.answered(items, verdicts, began_ms, token.as_ref());
             }
             Verdicts::Each(verdicts) => {
-                verdicts.iter().for_each(|verdict| note_unclassified(lane, verdict));
+                verdicts.iter().for_each(|verdict| lane.note_unclassified(verdict));
                 self.answered(items, verdicts, began_ms, token.as_ref());
             }
         }
