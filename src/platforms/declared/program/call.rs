@@ -135,19 +135,6 @@ impl Compiler<'_> {
         require
     }
 
-    /// What only a conversion's request can have.
-    pub(super) fn of_one_request(&self, key: &str, part: &RequestPart) {
-        let stated = [
-            ("when", !part.when.is_empty()),
-            ("callback", !part.callback.is_empty()),
-            ("hosts", !part.hosts.is_empty()),
-            ("events", !part.events.0.is_empty()),
-        ];
-        for (name, _) in stated.iter().filter(|(_, is_stated)| *is_stated) {
-            self.problem(&format!("{key}.{name}"), "is for conversions: here is one request, below base_url");
-        }
-    }
-
     /// What a request that changes nothing cannot have.
     fn only_reads(&self, key: &str, part: &RequestPart) {
         if matches!(part.method.as_str(), "PUT" | "PATCH" | "DELETE") {

@@ -149,7 +149,6 @@ impl Compiler<'_> {
         for (name, _) in &form.headers {
             self.header(&format!("{}.headers.{name}", form.key), name);
         }
-        self.headers_once(&form);
         self.finish(&mut form);
         form
     }
@@ -225,17 +224,16 @@ impl Compiler<'_> {
         Some(Sign { place, value, sees })
     }
 
-    /// Two headers of one name, of which a receiver takes either.
-    fn headers_once(&self, form: &Form) {
-        let sign = form.sign.as_ref().and_then(|sign| match &sign.place {
-            SignPlace::Header(name) => Some(*name),
-            SignPlace::Query(_) | SignPlace::Form(_) => None,
-        });
-        let names: Vec<&str> = form.headers.iter().map(|(name, _)| *name).chain(sign).collect();
-        for (at, name) in names.iter().enumerate() {
-            if names.iter().take(at).any(|other| other.eq_ignore_ascii_case(name)) {
-                self.problem(&form.key, format!("has the header {name} twice"));
-            }
+    /// What only a conversion's request can have.
+    pub(super) fn of_one_request(&self, key: &str, part: &RequestPart) {
+        let stated = [
+            ("when", !part.when.is_empty()),
+            ("callback", !part.callback.is_empty()),
+            ("hosts", !part.hosts.is_empty()),
+            ("events", !part.events.0.is_empty()),
+        ];
+        for (name, _) in stated.iter().filter(|(_, is_stated)| *is_stated) {
+            self.problem(&format!("{key}.{name}"), "is for conversions: here is one request, below base_url");
         }
     }
 

@@ -108,7 +108,15 @@ impl<'a> Keys<'a> {
         let uses = uses(&slot.template).filter(|uses| knows_all(uses))?;
         let mut path = String::new();
         slot.template.render(&self.scope, &mut path).ok()?;
-        if is_path(&path) { None } else { uses.of(Variable::Account).next() }
+        if is_path(&path) {
+            return None;
+        }
+        let is_at_fault = |key: &&str| {
+            let text = get(self.settings, key).and_then(serde_json::Value::as_str);
+            text.is_some_and(|text| !is_path(&format!("/{text}")))
+        };
+        let named = || uses.of(Variable::Account);
+        named().find(is_at_fault).or_else(|| named().next())
     }
 
     /// The key of which the first index of a batch is made, where it makes no number.

@@ -317,6 +317,9 @@ permanent = "true"
         let found = told(&format!("at = \"{wrong}\""));
         assert_eq!(found, ["a.at: makes no path that begins with /: request.0.url is made of it"], "{wrong}");
     }
+    let two = platform.replace("{{ account.at }}", "/{{ account.base }}{{ account.at }}");
+    let told_of = configure(&two, "at = '/a b'", &[]).map(drop).err().unwrap_or_default();
+    assert_eq!(told_of, ["a.at: makes no path that begins with /: request.0.url is made of it"]);
     assert_eq!(told("base = 'one'"), ["a.base: has to be a whole number: answer.items.index_base is made of it"]);
 }
 

@@ -2,7 +2,7 @@
 
 use crate::platforms::declared::engine::{Compiler, Uses, Variable};
 use crate::platforms::declared::interner::intern;
-use crate::platforms::declared::program::form::{Address, Form};
+use crate::platforms::declared::program::form::{Address, Form, SignPlace};
 use crate::platforms::declared::program::slot::Slot;
 
 impl Compiler<'_> {
@@ -18,8 +18,23 @@ impl Compiler<'_> {
         uses.has(Variable::Token) || uses.of(Variable::Account).any(is_secret)
     }
 
+    /// Two headers of one name, of which a receiver takes either.
+    fn headers_once(&self, form: &Form) {
+        let sign = form.sign.as_ref().and_then(|sign| match &sign.place {
+            SignPlace::Header(name) => Some(*name),
+            SignPlace::Query(_) | SignPlace::Form(_) => None,
+        });
+        let names: Vec<&str> = form.headers.iter().map(|(name, _)| *name).chain(sign).collect();
+        for (at, name) in names.iter().enumerate() {
+            if names.iter().take(at).any(|other| other.eq_ignore_ascii_case(name)) {
+                self.problem(&form.key, format!("has the header {name} twice"));
+            }
+        }
+    }
+
     /// What follows from all parts together.
     pub(super) fn finish(&self, form: &mut Form) {
+        self.headers_once(form);
         let (mut all, mut late) = (Uses::default(), Uses::default());
         for slot in form.slots() {
             let uses = slot.template.uses();
