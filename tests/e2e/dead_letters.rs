@@ -282,6 +282,31 @@ fn a_search_that_holds_no_more_says_how_many_older_ones_it_left_out_and_begins_a
     assert_eq!(newest().0, 31_999);
 }
 
+#[test]
+fn a_place_that_holds_nothing_is_told_at_once_and_after_a_rest_the_first_answer_knows_what_has_arrived() {
+    let w = World::new("letters-places");
+    let writer = Writer::new(&w, 2);
+    (0..10).for_each(|n| writer.write(0, n, NOW + n, &[]));
+    writer.flush();
+    let scan = scan(&w);
+    let groups = || wait(listing::groups(&scan, &Filter::default())).unwrap();
+    assert!(wait(listing::letter(&scan, (0, 9))).unwrap().is_some());
+    for place in [(7, 0), (-1, 0), (0, 10), (0, i64::MAX), (0, -1), (1, 0)] {
+        let began = Instant::now();
+        assert_eq!(wait(listing::letter(&scan, place)), Ok(None), "{place:?}");
+        assert!(began.elapsed() < secs(3), "{place:?} took {:?}", began.elapsed());
+    }
+    eventually(secs(20), "the search is complete", || scan.progress().done && groups().stats.total == 10);
+
+    // Nobody asks for so long that the search stops following the topic.
+    std::thread::sleep(secs(7));
+    (10..15).for_each(|n| writer.write(1, n, NOW + n, &[]));
+    writer.flush();
+    let first = groups();
+    assert!(first.stats.total == 15 || first.search.trouble.is_some(), "{first:?}");
+    eventually(secs(20), "the new ones are known", || groups().stats.total == 15);
+}
+
 /// The index of many dead letters stays small. `POSTBACK_TEST_LETTERS=1000000` with `--nocapture`, and no other test beside
 /// it, measures the search over so many: it prints times and memory.
 #[test]

@@ -12,6 +12,7 @@ use crate::inspect::dead_letters::item::Item;
 use crate::inspect::dead_letters::scan::{Progress, Scan};
 use crate::inspect::dead_letters::state::State;
 use crate::kafka::record::Record;
+use crate::kafka::topics::AdminError;
 
 /// Rows of a page that states no limit, and the most.
 const PAGE: usize = 50;
@@ -21,6 +22,8 @@ const LONGEST_VALUE: usize = 16 * 1024;
 /// An answer waits so long for a full page, and for the first letters.
 const PATIENCE: Duration = Duration::from_millis(800);
 const FIRST: Duration = Duration::from_secs(5);
+/// Single records are read for so long. It is shorter than the time limit of an answer, so that the client is told why.
+const READ: Duration = Duration::from_secs(8);
 
 /// What is asked for: the filter, and which page. `limit` is the length of the page.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -116,7 +119,7 @@ pub enum ListingError {
 /// # Errors
 /// See [`ListingError`].
 pub async fn page(scan: &Arc<Scan>, query: &Query) -> Result<Listing, ListingError> {
-    begin(scan).await?;
+    let asked = begin(scan).await?;
     let select = || scan.index().page(&query.filter, query.all, query.cursor, query.limit);
     let progress = scan
         .wait(PATIENCE, |progress| progress.done || select().is_ok_and(|page| page.rows.len() >= query.limit))
@@ -135,7 +138,7 @@ pub async fn page(scan: &Arc<Scan>, query: &Query) -> Result<Listing, ListingErr
     Ok(Listing {
         items: records.iter().map(|record| Item::new(record, state(record), LONGEST_VALUE)).collect(),
         cursor: cursor.map(|cursor| cursor.to_string()),
-        search: progress.into(),
+        search: view(scan, progress, asked),
     })
 }
 
@@ -144,10 +147,11 @@ pub async fn page(scan: &Arc<Scan>, query: &Query) -> Result<Listing, ListingErr
 /// # Errors
 /// See [`ListingError`].
 pub async fn groups(scan: &Arc<Scan>, filter: &Filter) -> Result<GroupListing, ListingError> {
-    begin(scan).await?;
+    let asked = begin(scan).await?;
     let progress = scan.wait(PATIENCE, |progress| progress.done).await;
     let index = scan.index();
-    Ok(GroupListing { groups: index.groups(filter, false), stats: index.stats(filter, false), search: progress.into() })
+    let search = view(scan, progress, asked);
+    Ok(GroupListing { groups: index.groups(filter, false), stats: index.stats(filter, false), search })
 }
 
 /// One dead letter by its place, with its state where the search has come so far; `None`: there is none.
@@ -162,26 +166,69 @@ pub async fn letter(scan: &Arc<Scan>, place: (i32, i64)) -> Result<Option<(Recor
     };
     scan.wait(PATIENCE, |progress| progress.done || find().is_some()).await;
     let state = find();
-    Ok(fetch(scan, vec![place]).await?.pop().map(|record| (record, state)))
+    let found = match state {
+        Some(_) => fetch(scan, vec![place]).await?.pop(),
+        None => blocking(scan, move |scan| scan.fetch_one(place)).await?,
+    };
+    Ok(found.map(|record| (record, state)))
 }
 
-/// Waits for the first letters.
-async fn begin(scan: &Arc<Scan>) -> Result<(), ListingError> {
+/// Waits for the first letters, and after a rest for what has arrived meanwhile. Then it returns the number under which it
+/// asked for that.
+async fn begin(scan: &Arc<Scan>) -> Result<Option<u64>, ListingError> {
+    let asked = scan.ask_anew_if_quiet();
     let ready = |progress: &Progress| progress.done || progress.rounds > 0;
     let refused = |progress: &Progress| progress.trouble.as_ref().is_some_and(|trouble| trouble.refused);
     let progress = scan.wait(FIRST, |progress| ready(progress) || refused(progress)).await;
     match progress.trouble {
         Some(trouble) if !ready(&progress) || trouble.refused => Err(ListingError::Unavailable(trouble.text)),
         None if !ready(&progress) => Err(ListingError::Unavailable("Kafka has not answered yet: ask again".to_owned())),
-        _ => Ok(()),
+        _ => {
+            if let Some(number) = asked {
+                scan.wait(PATIENCE, |progress| !progress.done || scan.is_fresh(number)).await;
+            }
+            Ok(asked)
+        }
     }
 }
 
+/// How far the search is. What it did not look up since it was asked is no answer without a word.
+fn view(scan: &Scan, progress: Progress, asked: Option<u64>) -> SearchView {
+    let is_old = progress.done && asked.is_some_and(|number| !scan.is_fresh(number));
+    let mut view = SearchView::from(progress);
+    if is_old && view.trouble.is_none() {
+        view.trouble =
+            Some("what has arrived or changed since somebody last asked is not known yet: ask again".to_owned());
+    }
+    view
+}
+
 async fn fetch(scan: &Arc<Scan>, places: Vec<(i32, i64)>) -> Result<Vec<Record>, ListingError> {
-    let scan = scan.clone();
-    let read = tokio::task::spawn_blocking(move || scan.fetch(&places));
-    let records = read.await.map_err(|_| ListingError::Unavailable("the reading broke off: ask again".to_owned()))?;
-    records.map_err(|error| ListingError::Unavailable(error.to_string()))
+    if places.is_empty() {
+        return Ok(Vec::new());
+    }
+    blocking(scan, move |scan| scan.fetch(&places)).await
+}
+
+/// Reads on a thread, one reading at a time.
+async fn blocking<T: Send + 'static>(
+    scan: &Arc<Scan>,
+    read: impl FnOnce(&Scan) -> Result<T, AdminError> + Send + 'static,
+) -> Result<T, ListingError> {
+    let unavailable = |text: &str| ListingError::Unavailable(text.to_owned());
+    let in_turn = async {
+        let turn = scan.turn().await;
+        let scan = scan.clone();
+        let reading = tokio::task::spawn_blocking(move || {
+            let done = read(&scan);
+            drop(turn);
+            done
+        });
+        reading.await.map_err(|_| unavailable("the reading broke off: ask again"))
+    };
+    let done = tokio::time::timeout(READ, in_turn).await;
+    let done = done.map_err(|_| unavailable("Kafka does not answer in time: ask again"))??;
+    done.map_err(|error| ListingError::Unavailable(error.to_string()))
 }
 
 #[cfg(test)]

@@ -15,9 +15,11 @@ use std::io;
 use std::sync::{Arc, PoisonError, RwLockReadGuard};
 use std::time::Duration;
 
-use self::shared::Shared;
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+
+use self::shared::{Shared, TEND};
 use crate::inspect::dead_letters::index::{EndOffsets, Index};
-use crate::kafka::reader::Fetch;
+use crate::kafka::reader::{Fetch, Range, Reader};
 use crate::kafka::record::Record;
 use crate::kafka::topics::AdminError;
 
@@ -31,6 +33,8 @@ pub const MOST: usize = 4_000_000;
 /// The handle of the search.
 pub struct Scan {
     shared: Arc<Shared>,
+    /// One reading of single records at a time has a thread.
+    turn: Arc<Semaphore>,
 }
 
 impl Scan {
@@ -51,7 +55,7 @@ impl Scan {
         let shared = Arc::new(Shared::new(source, most));
         let work = shared.clone();
         std::thread::Builder::new().name("dead-letters".into()).spawn(move || search::run(&work))?;
-        Ok(Scan { shared })
+        Ok(Scan { shared, turn: Arc::new(Semaphore::new(1)) })
     }
 
     /// The index as it is now. Asking for it keeps the search going.
@@ -96,6 +100,18 @@ impl Scan {
         asked.fresh
     }
 
+    /// Asks for everything that has arrived, if the search was complete and nobody has asked for so long that it may have
+    /// stopped following.
+    pub fn ask_anew_if_quiet(&self) -> Option<u64> {
+        let quiet = self.shared.asked().quiet();
+        (quiet >= TEND && self.shared.progress.borrow().done).then(|| self.ask_anew())
+    }
+
+    /// Whether the index has everything that had arrived when this number was asked for.
+    pub fn is_fresh(&self, number: u64) -> bool {
+        self.shared.progress.borrow().fresh >= number
+    }
+
     /// As [`Scan::fresh`], for the moment at which this number was asked for. Who waits in several steps asks once: a search
     /// that takes longer than one step would never catch up with a new question in each.
     ///
@@ -114,21 +130,47 @@ impl Scan {
         }))
     }
 
+    /// Waits for the turn to read single records; `None`: the process ends. Whoever waits here holds no thread: while Kafka
+    /// is away, one reading keeps all others waiting.
+    pub async fn turn(&self) -> Option<OwnedSemaphorePermit> {
+        self.turn.clone().acquire_owned().await.ok()
+    }
+
     /// Reads whole records by partition and offset, in the order that is asked; what retention has deleted is left out.
-    /// It blocks: call it on a plain thread.
+    /// The places have to come from the index. It blocks: call it on a plain thread.
     ///
     /// # Errors
     /// See [`AdminError`].
     pub fn fetch(&self, places: &[(i32, i64)]) -> Result<Vec<Record>, AdminError> {
+        self.read(|reader| reader.fetch(places))
+    }
+
+    /// Reads the record at a place that need not exist. It blocks: call it on a plain thread.
+    ///
+    /// # Errors
+    /// See [`AdminError`].
+    pub fn fetch_one(&self, (partition, offset): (i32, i64)) -> Result<Option<Record>, AdminError> {
+        self.read(|reader| {
+            // The client would wait for a partition that does not exist, and read the whole partition for an offset that does
+            // not: meanwhile nobody else could read.
+            let holds = |range: &Range| range.partition == partition && (range.from..range.end).contains(&offset);
+            if !reader.bounds()?.iter().any(holds) {
+                return Ok(None);
+            }
+            Ok(reader.fetch(&[(partition, offset)])?.pop())
+        })
+    }
+
+    fn read<T>(&self, read: impl FnOnce(&Reader) -> Result<T, AdminError>) -> Result<T, AdminError> {
         self.shared.ask();
         let mut kept = self.shared.records.lock().unwrap_or_else(PoisonError::into_inner);
         let reader = match kept.take() {
             Some(reader) => reader,
             None => reader(&self.shared.source.kafka, Fetch::Records)?,
         };
-        let records = reader.fetch(places)?;
+        let done = read(&reader)?;
         *kept = Some(reader);
-        Ok(records)
+        Ok(done)
     }
 }
 

@@ -1,10 +1,10 @@
 //! The thread of the search.
 
 use std::collections::BTreeMap;
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 use super::audit::Audit;
-use super::shared::{IDLE, Progress, REST, Shared, Trouble, reader};
+use super::shared::{IDLE, Progress, REST, Shared, TEND, Trouble, reader};
 use super::states::States;
 use super::waits::{AGAIN, Ended, again, pause, pause_until_asked};
 use crate::inspect::background::{Behind, lower_priority};
@@ -21,8 +21,6 @@ const FIRST_ROUND: i64 = 1024;
 const ROUND: i64 = 4096;
 /// A round reads so many partitions at most. Of each, the client fetches some that are not needed.
 const AT_ONCE: usize = 2;
-/// What arrives and changes is looked up so often while somebody asks.
-const TEND: Duration = Duration::from_secs(1);
 
 /// Runs searches until the handle is dropped.
 pub(super) fn run(shared: &Shared) {

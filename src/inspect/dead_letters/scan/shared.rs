@@ -13,6 +13,8 @@ use crate::kafka::topics::AdminError;
 use crate::redis;
 use crate::units::show_count;
 
+/// What arrives and changes is looked up so often while somebody asks.
+pub(super) const TEND: Duration = Duration::from_secs(1);
 /// A search that nobody asks for stops for the time being after this time.
 pub(super) const REST: Duration = Duration::from_secs(5);
 /// An index that nobody asks for is dropped after this time.
