@@ -8,7 +8,7 @@ use chrono::Utc;
 use clap::Subcommand;
 use serde_json::json;
 
-use super::source::{Access, Known};
+use super::source::{Access, Known, not_confirmed};
 use super::table;
 use crate::lane::handle::unclassified::UnclassifiedCode;
 use crate::operate::audit::Via;
@@ -67,7 +67,7 @@ enum Command {
 struct Change {
     /// The account
     name: String,
-    /// Why; shown by `list` and kept in the audit trail (required to pause)
+    /// Why; shown by `list` and kept in the audit trail
     #[arg(long, value_name = "TEXT")]
     reason: Option<String>,
     /// Who asks for it
@@ -75,6 +75,12 @@ struct Change {
     who: String,
     #[command(flatten)]
     access: Access,
+}
+
+impl Change {
+    fn reason(&self) -> &str {
+        self.reason.as_deref().filter(|reason| !reason.trim().is_empty()).unwrap_or("no reason given")
+    }
 }
 
 /// Runs the command.
@@ -85,12 +91,12 @@ pub async fn run(args: &Args, known: &Known<'_>, out: &mut (dyn Write + Send)) -
     match &args.command {
         Command::List { access, json } => list(access, *json, known, out).await,
         Command::Pause(change) => {
-            switch(change, "pause", change.reason.as_deref().unwrap_or("no reason given"), known).await?;
+            switch(change, "pause", change.reason(), known).await?;
             writeln!(out, "{} is paused; every replica obeys within two seconds", change.name)?;
             Ok(())
         }
         Command::Resume(change) => {
-            switch(change, "resume", change.reason.as_deref().unwrap_or("no reason given"), known).await?;
+            switch(change, "resume", change.reason(), known).await?;
             writeln!(out, "{} is resumed; parked events flow back, oldest first", change.name)?;
             Ok(())
         }
@@ -116,7 +122,7 @@ async fn switch(change: &Change, what: &str, reason: &str, known: &Known<'_>) ->
         "pause" => lanes::pause(&mut connection, &keys, name, &by, now).await,
         _ => lanes::resume(&mut connection, &keys, name, &by, now).await,
     };
-    done.context("Redis did not confirm the change; it is safe to repeat it")?;
+    done.map_err(|error| not_confirmed(&error))?;
     known.publish_audit(&mut connection).await;
     Ok(())
 }

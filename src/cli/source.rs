@@ -111,6 +111,12 @@ impl Known<'_> {
     }
 }
 
+/// Redis has not confirmed a change.
+pub fn not_confirmed(error: &::redis::RedisError) -> anyhow::Error {
+    let why = crate::redis::batcher::describe(error);
+    anyhow::anyhow!("Redis did not confirm the change; it is safe to repeat it: {why}")
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

@@ -75,12 +75,28 @@ fn refusal(error: &RedisError) -> String {
     }
 }
 
+/// The code of the server's error, and its kind. Of a transaction that was given up, those of the first command that was
+/// refused: that one says why.
+fn code(error: &RedisError) -> (Option<String>, ErrorKind) {
+    let aborted = error.kind() == ErrorKind::Server(ServerErrorKind::ExecAbort);
+    let first = aborted.then(|| error.clone().into_server_errors()).flatten();
+    match first.as_ref().and_then(|errors| errors.first()) {
+        Some((_, refused)) => {
+            let kind = refused.kind().map_or(ErrorKind::Extension, ErrorKind::Server);
+            (Some(refused.code().to_owned()), kind)
+        }
+        None => (error.code().map(str::to_owned), error.kind()),
+    }
+}
+
 /// Describes an error without secrets: what the server or the network said, never an address.
 pub fn describe(error: &RedisError) -> String {
     if let Some(text) = tls::trouble(error) {
         return text;
     }
-    match error.kind() {
+    let (code, kind) = code(error);
+    let code = code.as_deref();
+    match kind {
         ErrorKind::Server(ServerErrorKind::NoScript) => NO_SCRIPT.into(),
         ErrorKind::Server(ServerErrorKind::ReadOnly) => "read-only (a replica, or a primary that was demoted)".into(),
         ErrorKind::Server(ServerErrorKind::BusyLoading) => "loading its data".into(),
@@ -90,11 +106,11 @@ pub fn describe(error: &RedisError) -> String {
             "the user lacks a permission (ACL) that a script needs: `postback check --connect` names it".into()
         }
         ErrorKind::AuthenticationFailed => "authentication failed".into(),
-        _ if error.code() == Some("OOM") => "out of memory (maxmemory reached)".into(),
-        _ if error.code() == Some("NOREPLICAS") => "not enough replicas (min-replicas-to-write)".into(),
-        _ if error.code() == Some("MISCONF") => "refuses writes because it cannot persist (MISCONF)".into(),
+        _ if code == Some("OOM") => "out of memory (maxmemory reached)".into(),
+        _ if code == Some("NOREPLICAS") => "not enough replicas (min-replicas-to-write)".into(),
+        _ if code == Some("MISCONF") => "refuses writes because it cannot persist (MISCONF)".into(),
         _ if error.is_timeout() => "no answer in time".into(),
         _ if error.is_io_error() => "not reachable".into(),
-        _ => format!("answered {}", error.code().unwrap_or_else(|| error.category())),
+        _ => format!("answered {}", code.unwrap_or_else(|| error.category())),
     }
 }

@@ -64,6 +64,47 @@ fn a_missing_right_is_named() {
     assert_eq!(text, "the user lacks a permission (ACL)");
 }
 
+/// A server that accepts every command, and refuses a transaction with this answer.
+fn refusing(answer: &str) -> String {
+    use std::io::{Read as _, Write as _};
+    let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    let url = format!("redis://{}", listener.local_addr().unwrap());
+    let answer = answer.to_owned();
+    std::thread::spawn(move || {
+        let (mut stream, _) = listener.accept().unwrap();
+        let mut heard = [0; 4096];
+        while let Ok(read @ 1..) = stream.read(&mut heard) {
+            let heard = String::from_utf8_lossy(&heard[..read]);
+            let is_transaction = heard.contains("MULTI");
+            let commands = heard.lines().filter(|line| line.starts_with('*')).count();
+            let answer = if is_transaction { answer.clone() } else { "+OK\r\n".repeat(commands) };
+            stream.write_all(answer.as_bytes()).unwrap();
+        }
+    });
+    url
+}
+
+#[tokio::test]
+async fn of_a_transaction_that_was_given_up_the_refused_command_says_why() {
+    for (refusal, want) in [
+        ("OOM command not allowed when used memory > 'maxmemory'.", "out of memory (maxmemory reached)"),
+        (
+            "READONLY You can't write against a read only replica.",
+            "read-only (a replica, or a primary that was demoted)",
+        ),
+        ("NOPERM this user has no permissions to run the 'set' command", "the user lacks a permission (ACL): set"),
+    ] {
+        let url = refusing(&format!(
+            "+OK\r\n-{refusal}\r\n-{refusal}\r\n-EXECABORT Transaction discarded because of previous errors.\r\n"
+        ));
+        let mut connection = ::redis::Client::open(url).unwrap().get_multiplexed_async_connection().await.unwrap();
+        let mut pipe = ::redis::pipe();
+        pipe.atomic().cmd("SET").arg("k").arg("v").cmd("SET").arg("l").arg("v");
+        let asked: ::redis::RedisResult<()> = pipe.query_async(&mut connection).await;
+        assert_eq!(describe(&asked.unwrap_err()), want);
+    }
+}
+
 /// Redis gives this error no code of its own.
 #[test]
 fn a_right_that_only_a_script_misses_is_told_as_one() {
