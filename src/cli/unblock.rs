@@ -5,14 +5,16 @@ use std::io::Write;
 use anyhow::{Context as _, bail};
 use chrono::Utc;
 use clap::Subcommand;
+use tokio::task::spawn_blocking;
 
-use super::source::{Access, Known};
+use super::source::{Access, Known, not_confirmed};
 use crate::exit::Exit;
+use crate::kafka::topics::Cluster;
 use crate::operate::audit::Via;
 use crate::operate::orders::{Epoch, give_order, renew_epoch};
 use crate::operate::snapshot::read_snapshots;
 use crate::operate::storms;
-use crate::operate::{By, Place, ReplicaSnapshot, Target};
+use crate::operate::{By, PartitionRow, Place, ReplicaSnapshot, Target};
 use crate::units::show_span;
 
 /// Arguments of `postback unblock`.
@@ -132,12 +134,30 @@ async fn unblock_offsets(args: &Offsets, known: &Known<'_>, out: &mut (dyn Write
     let now = Utc::now().timestamp_millis();
     let snapshots = read_snapshots(&mut connection, &keys).await.context("Redis does not answer")?;
     let note = judge(&place, &snapshots, now)?;
-    give_order(&mut connection, &keys, &place, args.to, &by, now)
-        .await
-        .context("Redis did not confirm the order; it is safe to repeat it")?;
+    let is_owned = |p: &PartitionRow| p.topic == place.topic && p.partition == place.partition;
+    if !snapshots.iter().flat_map(|replica| &replica.partitions).any(is_owned) {
+        exists(&place, known).await?;
+    }
+    let given = give_order(&mut connection, &keys, &place, args.to, &by, now).await;
+    given.map_err(|error| not_confirmed(&error))?;
     known.publish_audit(&mut connection).await;
     writeln!(out, "{place} goes on at {}: {note}", args.to)?;
     Ok(())
+}
+
+/// Refuses a partition that Kafka does not know: its order would wait for ever. Where Kafka does not answer, nobody knows.
+async fn exists(place: &Place, known: &Known<'_>) -> anyhow::Result<()> {
+    let Some(kafka) = known.kafka.filter(|kafka| !kafka.embedded).cloned() else { return Ok(()) };
+    let topics = spawn_blocking(move || Cluster::new(&kafka).ok()?.topics().ok()).await;
+    let Ok(Some(topics)) = topics else { return Ok(()) };
+    match topics.iter().find(|topic| topic.name == place.topic) {
+        Some(topic) if (0..topic.partitions).contains(&place.partition) => Ok(()),
+        Some(topic) => bail!(Exit::usage(format!(
+            "--partition: {} has no partition {}: it has {}",
+            topic.name, place.partition, topic.partitions
+        ))),
+        None => bail!(Exit::usage(format!("--topic: {} does not exist, or this user may not see it", place.topic))),
+    }
 }
 
 /// Judges whether an order makes sense now, and says what it will do.
@@ -162,7 +182,7 @@ async fn unblock_dedupe(asked: &Asked, known: &Known<'_>, out: &mut (dyn Write +
     let by = asked.by()?;
     let (mut connection, keys) = (known.connect().await?, known.keys());
     let epoch = renew_epoch(&mut connection, &keys, &by, Utc::now().timestamp_millis()).await;
-    match epoch.context("Redis did not confirm the change; it is safe to repeat it")? {
+    match epoch.map_err(|error| not_confirmed(&error))? {
         Epoch::Renewed(id) => {
             known.publish_audit(&mut connection).await;
             writeln!(out, "accounts send again; what was delivered before is forgotten (epoch {id})")?
@@ -177,7 +197,7 @@ async fn unblock_storm(args: &Unstorm, known: &Known<'_>, out: &mut (dyn Write +
     let by = args.asked.by()?;
     let (mut connection, keys) = (known.connect().await?, known.keys());
     let released = storms::release(&mut connection, &keys, &args.topic, &by, Utc::now().timestamp_millis()).await;
-    if released.context("Redis did not confirm the change; it is safe to repeat it")? {
+    if released.map_err(|error| not_confirmed(&error))? {
         known.publish_audit(&mut connection).await;
         writeln!(out, "{} is read on within seconds, from where it stopped", args.topic)?;
         return Ok(());
@@ -193,7 +213,6 @@ async fn unblock_storm(args: &Unstorm, known: &Known<'_>, out: &mut (dyn Write +
 mod tests {
     use super::*;
     use crate::embedded::store::Store;
-    use crate::operate::PartitionRow;
     use crate::storm::Storm;
 
     fn asked(reason: &str) -> Asked {
@@ -223,6 +242,29 @@ mod tests {
         let place: Place = "conversions/4".parse().unwrap();
         assert!(judge(&place, &[], 0).unwrap().starts_with("no worker runs"));
         assert!(judge(&place, &[replica(None)], 0).unwrap().starts_with("no running worker owns it"));
+    }
+
+    #[tokio::test]
+    async fn a_partition_that_does_not_exist_gets_no_order() {
+        let mock = rdkafka::mocking::MockCluster::new(1).unwrap();
+        mock.create_topic("conversions", 2, 1).unwrap();
+        let kafka = crate::kafka::Config::stub(&mock.bootstrap_servers(), &[]);
+        let store = Store::start().unwrap();
+        let redis = crate::redis::Config::stub(store.url());
+        let known = Known { redis: &redis, kafka: Some(&kafka), accounts: &[], admin: "" };
+        let found = async |place: &str| match exists(&place.parse().unwrap(), &known).await {
+            Ok(()) => None,
+            Err(error) => Some(Exit::from(error)),
+        };
+        assert!(found("conversions/1").await.is_none());
+        let no_partition = found("conversions/2").await.unwrap();
+        assert_eq!((no_partition.code, no_partition.text.contains("it has 2")), (2, true), "{}", no_partition.text);
+        let no_topic = found("conversion/0").await.unwrap();
+        assert_eq!((no_topic.code, no_topic.text.contains("does not exist")), (2, true), "{}", no_topic.text);
+        let args = Offsets { topic: "conversion".into(), partition: 0, to: Target::Latest, asked: asked("a test") };
+        assert!(run(&Args { command: Command::Offsets(args) }, &known, &mut Vec::new()).await.is_err());
+        let (mut connection, keys) = (known.connect().await.unwrap(), known.keys());
+        assert!(crate::operate::orders::read_orders(&mut connection, &keys).await.unwrap().is_empty());
     }
 
     #[test]
