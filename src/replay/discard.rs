@@ -14,7 +14,6 @@ use crate::inspect::dead_letters::scan::Scan;
 use crate::inspect::dead_letters::{Filter, State, place};
 use crate::operate::audit::{self, AuditRecord, By, Change, Via};
 use crate::operate::keys::Keys;
-use crate::redact::mask_text;
 use crate::replay::error::ReplayError;
 
 /// The most dead letters that one entry of the audit names one by one.
@@ -166,21 +165,12 @@ fn named(index: &Index, items: &[String]) -> Result<Vec<RowRef>, ReplayError> {
 
 /// Whether a text of the filter would be shown masked. The audit holds no such text: it names the places instead.
 fn is_personal(filter: &Filter) -> bool {
-    let Filter { platform, account, code, field, trans_id, .. } = filter;
-    [platform, account, code, field, trans_id].into_iter().flatten().any(|text| mask_text(text) != *text)
+    filter.masked() != *filter
 }
 
 /// The entry: with `ends` the filter decides what is covered, else the places.
 fn entry(index: &Index, filter: Option<&Filter>, rows: &[RowRef], ends: Option<EndOffsets>, by: &By) -> AuditRecord {
-    let masked = |text: &Option<String>| text.as_deref().map(|text| mask_text(text).into_owned());
-    let shown = filter.map(|filter| Filter {
-        platform: masked(&filter.platform),
-        account: masked(&filter.account),
-        code: masked(&filter.code),
-        field: masked(&filter.field),
-        trans_id: masked(&filter.trans_id),
-        ..filter.clone()
-    });
+    let shown = filter.map(Filter::masked);
     let mut entry = AuditRecord::new(Change::Discard, by, now_ms());
     entry.filter = shown.and_then(|filter| serde_json::to_value(filter).ok());
     if ends.is_none() {

@@ -94,7 +94,8 @@ pub struct PlanRequest {
 impl PlanRequest {
     fn plan(&self) -> Plan {
         let filter = match &self.selection {
-            Selection::Filter(filter) => serde_json::to_value(filter).unwrap_or_default(),
+            // It is only shown: the plan is the places that it selected.
+            Selection::Filter(filter) => serde_json::to_value(filter.masked()).unwrap_or_default(),
             Selection::Items(_) => serde_json::Value::Null,
         };
         let again = matches!(&self.selection, Selection::Filter(filter) if filter.state == Some(LetterState::Replayed));

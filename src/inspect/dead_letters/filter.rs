@@ -10,6 +10,7 @@ use serde::{Deserialize, Serialize};
 use crate::error::Reason;
 use crate::inspect::dead_letters::dead_letter::DeadLetter;
 use crate::inspect::dead_letters::state::State;
+use crate::redact::mask_text;
 
 pub use moment::moment;
 pub use words::FilterError;
@@ -72,6 +73,19 @@ pub struct Filter {
 }
 
 impl Filter {
+    /// The filter as it may be kept and shown: without personal data in its texts.
+    pub fn masked(&self) -> Filter {
+        let masked = |text: &Option<String>| text.as_deref().map(|text| mask_text(text).into_owned());
+        Filter {
+            platform: masked(&self.platform),
+            account: masked(&self.account),
+            code: masked(&self.code),
+            field: masked(&self.field),
+            trans_id: masked(&self.trans_id),
+            ..self.clone()
+        }
+    }
+
     /// Whether the headers of this dead letter fit. They do not tell its state.
     pub fn selects(&self, letter: &DeadLetter) -> bool {
         let text = |name| letter.text(name).unwrap_or_default();

@@ -71,6 +71,10 @@ async fn a_plan_says_what_would_come_of_each_and_changes_nothing() {
         (view.selected, view.filter["limit"].as_u64(), view.filter["state"].as_str()),
         (1, Some(1), Some("open"))
     );
+    bench.dead_letters(&[letter("a", "rejected", "13812345678")]);
+    let personal = request(Filter { trans_id: Some("13812345678".into()), ..Filter::default() });
+    let view = bench.replays.plan(&personal, &by(), LONG).await.unwrap();
+    assert_eq!((view.selected, view.filter["trans_id"].as_str()), (1, Some("138****5678")));
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
