@@ -18,13 +18,22 @@ impl<S: Send + Sync, T: DeserializeOwned> FromRequest<S> for Body<T> {
     async fn from_request(request: Request, state: &S) -> Result<Self, Response> {
         let bytes = Bytes::from_request(request, state).await.map_err(axum::response::IntoResponse::into_response)?;
         let text: &[u8] = if bytes.is_empty() { b"{}" } else { &bytes };
+        // A list would fill the members by their order.
+        if bytes.trim_ascii_start().starts_with(b"[") {
+            let text = "the body must be one JSON object, not a list";
+            return Err(Refusal::new(StatusCode::BAD_REQUEST, text).into_response());
+        }
         let json = &mut serde_json::Deserializer::from_slice(text);
         let read = serde_path_to_error::deserialize(&mut *json).map_err(|error| {
             let (path, inner) = (error.path().to_string(), error.into_inner());
-            if inner.is_data() && path != "." {
-                Refusal::field(path, format!("the body does not fit: {inner}"))
-            } else {
-                Refusal::new(StatusCode::BAD_REQUEST, format!("the body must be JSON as in the document: {inner}"))
+            let text = inner.to_string();
+            let missing = || text.strip_prefix("missing field `")?.split('`').next().map(str::to_owned);
+            let field = if path == "." { missing() } else { Some(path) };
+            match field.filter(|_| inner.is_data()) {
+                Some(field) => Refusal::field(field, format!("the body does not fit: {text}")),
+                None => {
+                    Refusal::new(StatusCode::BAD_REQUEST, format!("the body must be JSON as in the document: {text}"))
+                }
             }
         });
         let read = read.and_then(|read| {

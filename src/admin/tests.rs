@@ -302,6 +302,30 @@ fn errors_say_what_to_do() {
     assert_eq!(status, 400);
     assert!(error(&body).contains("the body must be"));
     assert_eq!(post(&running, PAUSE, LOCAL, r#"{"reason":"x","force":true}"#).0, 400);
+    for list in ["[]", " [\"a reason\"]"] {
+        let (status, _, body) = post(&running, PAUSE, LOCAL, list);
+        assert_eq!(status, 400, "{list}: {body}");
+        assert!(error(&body).contains("one JSON object"), "{list}: {body}");
+    }
+    let (status, _, body) = post(&running, "/api/v1/reconcile", LOCAL, r#"{"from":99999999999999999999}"#);
+    assert_eq!(status, 400);
+    assert!(error(&body).contains("RFC 3339") && !body.contains("untagged"), "{body}");
+    for path in ["dead-letters", "dead-letters/groups", "dead-letters/export"] {
+        let (status, _, body) = get(&running, &format!("/api/v1/{path}?reason=invalid&reason=rejected"), "");
+        assert_eq!(status, 400, "{path}: {body}");
+        assert!(error(&body).contains("twice") && body.contains(r#""field":"reason""#), "{path}: {body}");
+    }
+    let (status, _, body) = post(&running, "/api/v1/dead-letters/undiscard", LOCAL, r#"{"why":5}"#);
+    assert_eq!(status, 400);
+    assert!(body.contains(r#""field":"why""#), "{body}");
+    let without = r#"{"why":"x"}"#;
+    let request = format!(
+        "PATCH /api/v1/replays/r-1 HTTP/1.1\r\nconnection: close\r\ncontent-length: {}\r\n{LOCAL}\r\n{without}",
+        without.len()
+    );
+    let (status, _, body) = raw(running.server.address(), &request);
+    assert_eq!(status, 400);
+    assert!(body.contains(r#""field":"rate""#), "{body}");
     let (status, _, body) = get(&running, PAUSE, "");
     assert_eq!(status, 405);
     assert!(error(&body).contains("openapi"));

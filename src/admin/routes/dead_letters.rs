@@ -66,13 +66,13 @@ pub(super) fn endpoints() -> Vec<Endpoint> {
 }
 
 async fn page(State(parts): State<Arc<Parts>>, RawQuery(query): RawQuery) -> Answered<Listing> {
-    let pairs = pairs(query.as_deref());
+    let pairs = pairs(query.as_deref())?;
     let query = Query::from_pairs(as_texts(&pairs)).map_err(wrong)?;
     listing::page(&parts.worker.scan, &query).await.map(Answer).map_err(refuse)
 }
 
 async fn groups(State(parts): State<Arc<Parts>>, RawQuery(query): RawQuery) -> Answered<GroupListing> {
-    let pairs = pairs(query.as_deref());
+    let pairs = pairs(query.as_deref())?;
     let filter = Filter::from_pairs(as_texts(&pairs)).map_err(wrong)?;
     listing::groups(&parts.worker.scan, &filter).await.map(Answer).map_err(refuse)
 }
@@ -104,9 +104,19 @@ async fn undiscard(State(parts): State<Arc<Parts>>, Body(request): Body<Undiscar
     undone.map(Answer).map_err(|error| super::replays::refuse(&error))
 }
 
-/// The members of a query. A member that is given twice is a mistake of the last one.
-pub(super) fn pairs(query: Option<&str>) -> Vec<(Cow<'_, str>, Cow<'_, str>)> {
-    url::form_urlencoded::parse(query.unwrap_or_default().as_bytes()).collect()
+/// The members of a query.
+///
+/// # Errors
+/// Refuses a member that is given twice: one of the two would select nothing, without a word.
+pub(super) fn pairs(query: Option<&str>) -> Result<Vec<(Cow<'_, str>, Cow<'_, str>)>, Refusal> {
+    let mut pairs: Vec<(Cow<'_, str>, Cow<'_, str>)> = Vec::new();
+    for (name, text) in url::form_urlencoded::parse(query.unwrap_or_default().as_bytes()) {
+        if pairs.iter().any(|(known, _)| *known == name) {
+            return Err(Refusal::field(name, "is given twice"));
+        }
+        pairs.push((name, text));
+    }
+    Ok(pairs)
 }
 
 pub(super) fn as_texts<'a>(pairs: &'a [(Cow<'_, str>, Cow<'_, str>)]) -> impl Iterator<Item = (&'a str, &'a str)> {

@@ -54,7 +54,7 @@ pub(super) fn endpoints() -> Vec<Endpoint> {
 }
 
 async fn export(State(parts): State<Arc<Parts>>, RawQuery(query): RawQuery) -> Result<Response, Refusal> {
-    let pairs = pairs(query.as_deref());
+    let pairs = pairs(query.as_deref())?;
     let (mut all, mut form, mut rest) = (false, Export::Csv, Vec::new());
     for (name, text) in as_texts(&pairs) {
         match name {

@@ -53,7 +53,7 @@ fn thousand() -> usize {
 
 /// A time or an offset.
 #[derive(Debug, Deserialize, JsonSchema)]
-#[serde(untagged)]
+#[serde(untagged, expecting = "neither a time (RFC 3339, epoch ms, a span such as 2h) nor an offset")]
 enum Bound {
     Number(i64),
     Text(String),

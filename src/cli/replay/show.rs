@@ -140,7 +140,8 @@ fn replay(view: &ReplayView) -> String {
         text.push_str(&format!("waits     {account}: {}\n", waiting.why));
     }
     text.push_str(&outcomes(view));
-    if matches!(view.state, State::StoppedItself | State::Cancelled | State::Failed) {
+    // Of a plan that could not be made nothing is left.
+    if matches!(view.state, State::StoppedItself | State::Cancelled | State::Failed) && view.left > 0 {
         text.push_str(&format!("\nGo on with: postback replay resume {} --why TEXT\n", view.id));
     }
     text

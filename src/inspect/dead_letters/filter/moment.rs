@@ -25,7 +25,7 @@ pub(super) fn moment_at(text: &str, now_ms: i64) -> Result<i64, String> {
 /// Reads a moment of JSON: a number of ms, or one of the texts.
 pub(super) fn deserialize<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<i64>, D::Error> {
     #[derive(Deserialize)]
-    #[serde(untagged)]
+    #[serde(untagged, expecting = "neither RFC 3339, nor epoch ms, nor a span such as 90m, 2h or 7d")]
     enum Written {
         Ms(i64),
         Text(String),
