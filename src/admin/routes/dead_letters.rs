@@ -104,12 +104,15 @@ async fn undiscard(State(parts): State<Arc<Parts>>, Body(request): Body<Undiscar
     undone.map(Answer).map_err(|error| super::replays::refuse(&error))
 }
 
+/// Name and text of a member of a query.
+type Pair<'a> = (Cow<'a, str>, Cow<'a, str>);
+
 /// The members of a query.
 ///
 /// # Errors
 /// Refuses a member that is given twice: one of the two would select nothing, without a word.
-pub(super) fn pairs(query: Option<&str>) -> Result<Vec<(Cow<'_, str>, Cow<'_, str>)>, Refusal> {
-    let mut pairs: Vec<(Cow<'_, str>, Cow<'_, str>)> = Vec::new();
+pub(super) fn pairs(query: Option<&str>) -> Result<Vec<Pair<'_>>, Refusal> {
+    let mut pairs: Vec<Pair<'_>> = Vec::new();
     for (name, text) in url::form_urlencoded::parse(query.unwrap_or_default().as_bytes()) {
         if pairs.iter().any(|(known, _)| *known == name) {
             return Err(Refusal::field(name, "is given twice"));

@@ -31,11 +31,12 @@ pub(super) fn run(shared: &Shared) {
             return;
         }
         let Err(ended) = search(shared);
-        *shared.change() = Index::default();
-        *shared.records.lock().unwrap_or_else(std::sync::PoisonError::into_inner) = None;
+        // First of all: nobody may take an index that was dropped for a complete one.
         shared.progress.send_modify(|progress| {
             *progress = Progress { fresh: progress.fresh, ..Progress::default() };
         });
+        *shared.change() = Index::default();
+        *shared.records.lock().unwrap_or_else(std::sync::PoisonError::into_inner) = None;
         if matches!(ended, Ended::Over) {
             return;
         }
