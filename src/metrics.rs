@@ -18,11 +18,10 @@ mod storms;
 mod tests;
 
 use std::collections::BTreeMap;
-use std::fmt::Write as _;
 use std::sync::atomic::{AtomicI64, AtomicU64, Ordering, fence};
 use std::sync::{Arc, Mutex, PoisonError, RwLock};
 
-use prometheus::{Gauge, GaugeVec, IntCounter, IntCounterVec, IntGauge, IntGaugeVec, Registry, TextEncoder};
+use prometheus::{Gauge, IntCounter, IntCounterVec, IntGauge, Registry, TextEncoder};
 
 pub use account::{AccountMetrics, Count, LaneState};
 use accounts::{AccountTable, UNKNOWN};
@@ -30,6 +29,8 @@ pub use breaker::BreakerState;
 pub use claims::ClaimResult;
 use families::Maker;
 pub use holds::Hold;
+pub use partitions::PartitionMetrics;
+use partitions::Partitions;
 use platform::{PlatformFamilies, unseen_gauge};
 use reloads::Reloads;
 pub use replays::ReplayResult;
@@ -83,11 +84,7 @@ pub struct Metrics {
     received: IntCounterVec,
     received_by_topic: RwLock<BTreeMap<String, IntCounter>>,
     claims: [IntCounter; ClaimResult::ALL.len()],
-    lag_records: IntGaugeVec,
-    lag_seconds: GaugeVec,
-    commit_age: GaugeVec,
-    retention_headroom: GaugeVec,
-    retention: GaugeVec,
+    partitions: Partitions,
     holds: [IntGauge; Hold::ALL.len()],
     clock_offset: Gauge,
     unaccounted: IntGauge,
@@ -137,11 +134,7 @@ impl Metrics {
             received,
             received_by_topic: RwLock::default(),
             claims: ClaimResult::ALL.map(|r| claims.with_label_values(&[r.as_str()])),
-            lag_records: make.int_gauges(&families::LAG_RECORDS),
-            lag_seconds: make.gauges(&families::LAG_SECONDS),
-            commit_age: make.gauges(&families::COMMIT_AGE),
-            retention_headroom: make.gauges(&families::RETENTION_HEADROOM),
-            retention: make.gauges(&families::RETENTION),
+            partitions: Partitions::default(),
             unplaced: single(&families::UNPLACED),
             refused_topics: single(&families::REFUSED_TOPICS),
             holds: Hold::ALL.map(|hold| holds.with_label_values(&[hold.as_str()])),
@@ -192,6 +185,12 @@ impl Metrics {
         })
     }
 
+    /// Sets the partitions that this process owns. One that it does not own any more has no series from now on: its last
+    /// values would go on raising alarms.
+    pub fn set_partitions(&self, owned: Vec<PartitionMetrics>) {
+        self.partitions.set(owned);
+    }
+
     /// Counts the result of a claim.
     pub fn claim(&self, result: ClaimResult) {
         self.claims[result as usize].inc();
@@ -221,14 +220,13 @@ impl Metrics {
             tracing::error!(%error, "metrics cannot be written");
         }
         exposition::write(&mut text, &self.accounts, chrono::Utc::now().timestamp_millis());
+        partitions::write(&mut text, &self.partitions);
         process::write(&mut text);
         // A family without a series still shows its name and type, e.g. when no partition is assigned.
         for family in families::ALL {
-            if !exposition::FAMILIES.iter().chain(&process::FAMILIES).any(|f| f.name == family.name)
-                && !gathered.iter().any(|g| g.name() == family.name)
-            {
-                let (name, help, kind) = (family.name, family.help, family.kind.as_str());
-                let _ = write!(text, "# HELP {name} {help}\n# TYPE {name} {kind}\n");
+            let mut written = exposition::FAMILIES.iter().chain(&partitions::FAMILIES).chain(&process::FAMILIES);
+            if !written.any(|f| f.name == family.name) && !gathered.iter().any(|g| g.name() == family.name) {
+                family.write_head(&mut text);
             }
         }
         text

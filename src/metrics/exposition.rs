@@ -72,7 +72,7 @@ fn counts<const N: usize>(of: &[Count; N]) -> [u64; N] {
 impl Writer<'_> {
     /// Writes one series for each account that has a value.
     fn one<T: Display>(&mut self, family: &Family, unknown_too: bool, value: impl Fn(&AccountMetrics) -> Option<T>) {
-        self.head(family);
+        family.write_head(self.text);
         for account in shown(self.accounts, unknown_too) {
             if let Some(value) = value(account) {
                 self.series(family, account, None, value);
@@ -88,17 +88,12 @@ impl Writer<'_> {
         (label, names): (&str, [&str; N]),
         values: impl Fn(&AccountMetrics) -> [u64; N],
     ) {
-        self.head(family);
+        family.write_head(self.text);
         for account in shown(self.accounts, unknown_too) {
             for (name, value) in names.into_iter().zip(values(account)) {
                 self.series(family, account, Some((label, name)), value);
             }
         }
-    }
-
-    fn head(&mut self, family: &Family) {
-        let (name, help, kind) = (family.name, family.help, family.kind.as_str());
-        let _ = write!(self.text, "# HELP {name} {help}\n# TYPE {name} {kind}\n");
     }
 
     /// Writes one series. The labels are in alphabetical order, as the library writes its own. No value needs escaping:

@@ -1,5 +1,7 @@
 //! Every metric by name, type, labels and help text (contract section 7). Names are fixed: dashboards rely on them.
 
+use std::fmt::Write as _;
+
 use prometheus::core::Collector;
 use prometheus::{GaugeVec, HistogramOpts, HistogramVec, IntCounterVec, IntGaugeVec, Opts, Registry};
 
@@ -35,6 +37,14 @@ pub struct Family {
     pub help: &'static str,
     /// Upper bounds of a histogram, `+Inf` left out.
     pub buckets: &'static [f64],
+}
+
+impl Family {
+    /// Writes its help and its type, which come before its series.
+    pub(super) fn write_head(&self, text: &mut String) {
+        let (name, help, kind) = (self.name, self.help, self.kind.as_str());
+        let _ = write!(text, "# HELP {name} {help}\n# TYPE {name} {kind}\n");
+    }
 }
 
 const fn counter(name: &'static str, labels: &'static [&'static str], help: &'static str) -> Family {

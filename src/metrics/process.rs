@@ -13,10 +13,9 @@ pub(super) const FAMILIES: [&Family; 3] =
 pub(super) fn write(text: &mut String) {
     let values = [cpu_seconds(), resident_bytes(), open_fds()];
     for (family, value) in FAMILIES.into_iter().zip(values) {
-        let (name, help, kind) = (family.name, family.help, family.kind.as_str());
-        let _ = write!(text, "# HELP {name} {help}\n# TYPE {name} {kind}\n");
+        family.write_head(text);
         if let Some(value) = value {
-            let _ = writeln!(text, "{name} {value}");
+            let _ = writeln!(text, "{} {value}", family.name);
         }
     }
 }

@@ -77,11 +77,22 @@ fn full(name: &str) -> String {
     if name.starts_with("process_") { name.to_owned() } else { format!("postback_{name}") }
 }
 
+fn partition(partition: i32) -> PartitionMetrics {
+    PartitionMetrics {
+        topic: "conversions".into(),
+        partition,
+        lag_records: Some(7),
+        lag_seconds: Some(2.0),
+        commit_age: 1.0,
+        retention: Some(604_800.0),
+        headroom: Some(-5.0),
+    }
+}
+
 #[test]
 fn names_types_and_labels_are_those_of_the_contract() {
     let metrics = setup();
-    metrics.set_partition("conversions", 0, Some(3), Some(1.5), 0.5);
-    metrics.set_retention("conversions", 0, Some(9.0), Some(7.5));
+    metrics.set_partitions(vec![partition(0)]);
     metrics.account(0).set_secret_windows(vec![(Some(0), None)]);
     metrics.storms.show(["conversions"], &BTreeSet::new());
     let text = metrics.render();
@@ -236,16 +247,14 @@ fn a_lane_has_exactly_one_state() {
 #[test]
 fn a_revoked_partition_leaves_no_series_behind() {
     let metrics = setup();
-    metrics.set_partition("conversions", 3, Some(7), Some(2.0), 1.0);
-    metrics.set_retention("conversions", 3, Some(604_800.0), Some(-5.0));
+    metrics.set_partitions(vec![partition(3)]);
     for series in ["consumer_lag_records{0} 7", "retention_seconds{0} 604800", "retention_headroom_seconds{0} -5"] {
         let series = series.replace("{0}", "{partition=\"3\",topic=\"conversions\"}");
         assert!(metrics.render().contains(&format!("postback_{series}\n")), "{series}");
     }
-    metrics.set_retention("conversions", 3, Some(604_800.0), None);
+    metrics.set_partitions(vec![PartitionMetrics { headroom: None, ..partition(3) }]);
     assert!(!metrics.render().contains("headroom_seconds{"), "an unknown one is not 0");
-    metrics.remove_partition("conversions", 3);
-    metrics.remove_partition("conversions", 4);
+    metrics.set_partitions(Vec::new());
     let text = metrics.render();
     assert!(!text.contains("partition=\"3\""));
     assert!(text.contains("# TYPE postback_commit_age_seconds gauge"));

@@ -17,11 +17,12 @@ use std::time::{Duration, Instant};
 
 use ::redis::RedisResult;
 
-use self::memory::{Memory, Shown};
+use self::memory::Memory;
 pub use self::parts::{Coordinator, Watched};
 use crate::clock::{now_ms, steady_ms};
-use crate::delivery::progress::Snapshot;
+use crate::delivery::progress::{PartitionView, Snapshot};
 use crate::kafka::REMAINDER;
+use crate::metrics::PartitionMetrics;
 use crate::operate::replica::{is_kept_back, replica_snapshot, unfinished};
 use crate::operate::{ReplicaSnapshot, arrivals, lanes, snapshot};
 use crate::quiet::Repeated;
@@ -51,7 +52,7 @@ impl Coordinator {
             while let Ok(halted) = self.halts.try_recv() {
                 self.halted(&mut memory.switches, halted);
             }
-            self.show(&mut memory);
+            self.show();
             memory.clock_told.warn(self.health.clock.warnings());
             self.tell_left_out();
             if let Err(error) = self.look_anew(&mut memory).await {
@@ -177,7 +178,7 @@ impl Coordinator {
     }
 
     /// Copies the present state into the gauges.
-    fn show(&self, memory: &mut Memory) {
+    fn show(&self) {
         let now = steady_ms();
         self.metrics.redis_up.set(i64::from(self.health.is_up()));
         let snapshots: Vec<_> = self.consumers.iter().map(|c| c.view.snapshot()).collect();
@@ -198,17 +199,18 @@ impl Coordinator {
             let remainder = format!("{}{REMAINDER}", lane.id.account_name);
             account.rollout_waiting.set(parked.get(&*remainder).copied().unwrap_or(0));
         }
-        self.show_partitions(memory, &snapshots);
+        self.show_partitions(&snapshots);
         self.show_storms();
     }
 
-    /// Updates only the gauges whose values have changed: of many partitions, most are at rest.
-    fn show_partitions(&self, memory: &mut Memory, snapshots: &[Arc<Snapshot>]) {
-        let mut shown = HashMap::with_capacity(memory.shown.len());
+    fn show_partitions(&self, snapshots: &[Arc<Snapshot>]) {
         // What a gray release keeps back has metrics of its own, and is no lag.
-        for p in snapshots.iter().flat_map(|s| &s.partitions).filter(|p| !is_kept_back(p)) {
+        let shown = snapshots.iter().flat_map(|s| &s.partitions).filter(|p| !is_kept_back(p));
+        let metrics = |p: &PartitionView| {
             let retention_ms = self.retention.of(&p.topic);
-            let new = Shown {
+            PartitionMetrics {
+                topic: p.topic.clone(),
+                partition: p.partition,
                 lag_records: p.lag_records,
                 lag_seconds: p.lag_seconds,
                 commit_age: p.commit_age_seconds,
@@ -217,18 +219,9 @@ impl Coordinator {
                     let stored_ms = |offset| self.retention.stored_ms(&p.topic, p.partition, offset);
                     retention::headroom(p, ms, now_ms(), stored_ms)
                 }),
-            };
-            let place = (p.topic.clone(), p.partition);
-            if memory.shown.remove(&place) != Some(new) {
-                self.metrics.set_partition(&p.topic, p.partition, new.lag_records, new.lag_seconds, new.commit_age);
-                self.metrics.set_retention(&p.topic, p.partition, new.retention, new.headroom);
             }
-            shown.insert(place, new);
-        }
-        for (topic, partition) in memory.shown.keys() {
-            self.metrics.remove_partition(topic, *partition);
-        }
-        memory.shown = shown;
+        };
+        self.metrics.set_partitions(shown.map(metrics).collect());
     }
 
     /// The state of this replica as other processes see it.
@@ -575,7 +568,7 @@ mod tests {
         world.coordinator.consumers = vec![Watched { name: "intake", view, handle }];
         for set_by_ms in [0, -3_600_000, 3_600_000] {
             crate::clock::set_by(set_by_ms);
-            world.coordinator.show(&mut world.memory);
+            world.coordinator.show();
             crate::clock::set_by(0);
             let age = world.coordinator.metrics.account(0).oldest_open_age.get();
             assert!((60.0..600.0).contains(&age), "{age} s, the clock set by {set_by_ms} ms");

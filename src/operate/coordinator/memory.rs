@@ -1,7 +1,6 @@
 //! What the coordinator remembers from one check to the next.
 
 use std::collections::{BTreeMap, HashMap, HashSet, VecDeque};
-use std::sync::Arc;
 use std::time::Instant;
 
 use ::redis::aio::MultiplexedConnection;
@@ -9,17 +8,6 @@ use ::redis::aio::MultiplexedConnection;
 use crate::account::Halted;
 use crate::operate::{Place, lanes};
 use crate::quiet::Told;
-
-/// The values of a partition's gauges.
-#[derive(Clone, Copy, PartialEq)]
-pub(super) struct Shown {
-    pub(super) lag_records: Option<i64>,
-    pub(super) lag_seconds: Option<f64>,
-    pub(super) commit_age: f64,
-    /// How long the topic keeps its records, and from now on the oldest unfinished one, in seconds.
-    pub(super) retention: Option<f64>,
-    pub(super) headroom: Option<f64>,
-}
 
 #[derive(Default)]
 pub(super) struct Memory {
@@ -34,8 +22,6 @@ pub(super) struct Memory {
     /// When the primary was last read.
     pub(super) primary_at: Option<Instant>,
     pub(super) seen: VecDeque<(Instant, usize)>,
-    /// The gauge values of each partition, as last set.
-    pub(super) shown: HashMap<(Arc<str>, i32), Shown>,
     pub(super) told: Told,
 }
 

@@ -88,7 +88,7 @@ mod tests {
         world.coordinator.consumers = vec![Watched { name: "intake", view: view.clone(), handle }];
         let partitions = vec![partition("conversions"), partition("kept-for-ever")];
         view.set(Snapshot { partitions, ..Snapshot::default() });
-        world.coordinator.show(&mut world.memory);
+        world.coordinator.show();
         let text = world.coordinator.metrics.render();
         for name in ["retention_seconds", "retention_headroom_seconds"] {
             let series = format!("postback_{name}{{partition=\"3\",topic=\"conversions\"}} 3600\n");
@@ -96,7 +96,7 @@ mod tests {
             assert!(!text.contains(&format!("{name}{{partition=\"3\",topic=\"kept-for-ever\"}}")), "{text}");
         }
         view.set(Snapshot::default());
-        world.coordinator.show(&mut world.memory);
+        world.coordinator.show();
         assert!(!world.coordinator.metrics.render().contains("headroom_seconds{"));
     }
 
