@@ -1,6 +1,7 @@
 //! One account, checked and ready.
 
 pub mod address;
+mod platform_keys;
 pub mod proxy;
 pub mod rollout;
 pub mod roster;
@@ -11,7 +12,6 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use serde::Deserialize;
-use serde_json::{Map, Value};
 use url::Url;
 
 use crate::config::fields::list;
@@ -23,6 +23,7 @@ use crate::platforms::tokens::{Seed, TokenSource};
 use crate::platforms::{CallbackHost, Context, Credential, NaturalDay, Prepared, Request, Sender};
 use crate::secret::SecretString;
 
+pub use platform_keys::PlatformKeys;
 pub(crate) use sections::max_event_age;
 pub use sections::{
     Dedupe, Inline, Intake, Limits, OnAmbiguous, Retry, RetryTier, Validate, WhenUnavailable, WindowCheck,
@@ -66,7 +67,7 @@ pub struct Account {
     /// Makes its calls, where its platform takes any.
     pub call: Option<Arc<dyn Call>>,
     /// The platform's own keys as configured. The sandbox uses them for its fake account.
-    pub settings: Map<String, Value>,
+    pub settings: PlatformKeys,
     /// What its calls may publish of persons.
     pub reply: ReplyRules,
     /// The part of its events that is sent. The others wait in its remainder.

@@ -13,7 +13,9 @@ use std::time::Duration;
 use bytes::Bytes;
 
 use crate::account::rollout::Share;
-use crate::account::{Account, Inline, Limits, OnAmbiguous, ReplyRules, Retry, RetryTier, Validate, WhenUnavailable};
+use crate::account::{
+    Account, Inline, Limits, OnAmbiguous, PlatformKeys, ReplyRules, Retry, RetryTier, Validate, WhenUnavailable,
+};
 use crate::error::{Answer, DeliveryError, Fault};
 use crate::event::ConversionEvent;
 use crate::platforms::reading::{HttpAnswer, Reading};
@@ -119,7 +121,7 @@ impl Account {
             credentials: Vec::new(),
             sender: Some(Arc::new(Plain)),
             call: None,
-            settings: serde_json::Map::new(),
+            settings: PlatformKeys::default(),
             reply: ReplyRules::default(),
             rollout: Share::ALL,
         }

@@ -41,7 +41,7 @@ pub async fn platforms(config: &mut Config) -> Result<Option<Sandbox>, Exit> {
 /// The worker's accounts as the sandbox needs them.
 pub fn accounts(config: &Config) -> Vec<SandboxAccount> {
     let known = |account: &Account| {
-        let mut settings = account.settings.clone();
+        let mut settings = account.settings.read();
         if let Some(path) = &account.path {
             settings.insert("path".to_owned(), path.as_str().into());
         }

@@ -7,7 +7,7 @@ use std::collections::BTreeMap;
 use serde::de::DeserializeOwned;
 
 use self::common::{Code, Common, Word};
-use crate::account::{Account, Limits, OnAmbiguous, ReplyRules, Retry, Validate};
+use crate::account::{Account, Limits, OnAmbiguous, PlatformKeys, ReplyRules, Retry, Validate};
 use crate::config::layers::Settings;
 use crate::config::read;
 use crate::config::tree::{self, Node, Table, Value};
@@ -167,7 +167,7 @@ fn one<'p>(
         call: configured.call,
         reply: common.reply.unwrap_or_default(),
         rollout: common.rollout.percent,
-        settings: configured.settings,
+        settings: PlatformKeys::new(&configured.settings),
     });
     Draft {
         name: name.to_owned(),

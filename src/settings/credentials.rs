@@ -56,6 +56,8 @@ pub(super) fn read(
         }
         all.push(credential);
     }
+    // Each account keeps its own, and most have one.
+    all.shrink_to_fit();
     all
 }
 

@@ -30,7 +30,8 @@ pub(super) fn has_other_credential(old: &Account, new: &Account, secret: &[Strin
     };
     let seeds = |account: &Account| account.tokens().map(|(_, seed)| (seed.access, seed.refresh, seed.code));
     let of_platform = |account: &Account| -> Vec<_> {
-        let value = |key: &String| account.settings.get(key.split('.').next().unwrap_or(key)).cloned();
+        let settings = account.settings.read();
+        let value = |key: &String| settings.get(key.split('.').next().unwrap_or(key)).cloned();
         secret.iter().map(value).collect()
     };
     halves(old) != halves(new)
@@ -43,7 +44,10 @@ pub(super) fn has_other_credential(old: &Account, new: &Account, secret: &[Strin
 mod tests {
     use std::sync::Arc;
 
+    use serde_json::{Value, json};
+
     use super::*;
+    use crate::account::PlatformKeys;
     use crate::platforms::Credential;
 
     #[test]
@@ -57,6 +61,7 @@ mod tests {
 
     #[test]
     fn a_credential_is_another_one_where_a_half_its_time_the_proxy_or_a_secret_key_differs_and_nothing_else_counts() {
+        let keys = |value: Value| PlatformKeys::new(value.as_object().unwrap());
         let credential = |secret: &str, until| Credential {
             id: "a".into(),
             key: "k".into(),
@@ -67,18 +72,17 @@ mod tests {
         let account = |edit: &dyn Fn(&mut Account)| {
             let mut account = Account::stub("acme");
             account.credentials = vec![credential("s", None)];
-            account.settings =
-                serde_json::json!({"access_token": "t", "style": "x"}).as_object().cloned().unwrap_or_default();
+            account.settings = keys(json!({"access_token": "t", "style": "x"}));
             edit(&mut account);
             Arc::new(account)
         };
         let secret = ["access_token".to_owned()];
         let other = |edit: &dyn Fn(&mut Account)| has_other_credential(&account(&|_| {}), &account(edit), &secret);
         assert!(!other(&|_| {}) && !other(&|a| a.limits.rps = 1.0));
-        assert!(!other(&|a| _ = a.settings.insert("style".into(), "y".into())));
+        assert!(!other(&|a| a.settings = keys(json!({"access_token": "t", "style": "y"}))));
         assert!(other(&|a| a.credentials = vec![credential("t", None)]));
         assert!(other(&|a| a.credentials = vec![credential("s", Some(5))]));
         assert!(other(&|a| a.credentials.push(credential("t", None))));
-        assert!(other(&|a| _ = a.settings.insert("access_token".into(), "u".into())));
+        assert!(other(&|a| a.settings = keys(json!({"access_token": "u", "style": "x"}))));
     }
 }

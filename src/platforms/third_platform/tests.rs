@@ -70,7 +70,7 @@ fn configuration_reads_its_keys_and_its_credentials() {
     assert_eq!((&*account.credentials[0].key, account.credentials[0].secret.expose()), ("42", "s3cret"));
     assert_eq!(account.limits.shared_as, "42", "accounts of one app id share its rate");
     let agreed = json!({"site": "shop", "channel": {"code": 3}, "validate": {"strict": false}, "calls": false});
-    assert_eq!(Value::Object(account.settings.clone()), agreed);
+    assert_eq!(Value::Object(account.settings.read()), agreed);
     assert_eq!(list::find("third").map(Platform::title), Some("Third"));
 }
 
