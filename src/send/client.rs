@@ -115,8 +115,7 @@ impl Connections {
     /// # Errors
     /// [`Failure::Connect`], [`Failure::ConnectTimeout`].
     pub async fn line(&self, limit: Duration) -> Result<Line<'_>, Failure> {
-        let took = timeout(limit, self.take_or_connect(limit)).await;
-        let (connection, kept) = took.unwrap_or(Err(Failure::ConnectTimeout))?;
+        let (connection, kept) = self.take_or_connect(limit).await?;
         Ok(self.line_of(connection, kept))
     }
 
@@ -129,7 +128,7 @@ impl Connections {
     /// # Errors
     /// [`Failure::Connect`], [`Failure::ConnectTimeout`].
     pub async fn probe(&self) -> Result<(), Failure> {
-        self.connect(self.growth.start_anyway()).await.map(drop)
+        self.connect(self.growth.start_anyway(), self.connect_timeout).await.map(drop)
     }
 
     /// Takes the unused connections of another one to the same host, made in the same way.
@@ -146,10 +145,12 @@ impl Connections {
         drop(kept.drain(..old.max(surplus)).collect::<Vec<_>>());
     }
 
+    /// It has no timer around the whole, because in a burst thousands wait here, each with one of its own already.
     async fn take_or_connect(&self, limit: Duration) -> Result<(Connection, bool), Failure> {
         // Most of the limit stays for connecting.
         let patience = self.patience().min(limit / 4);
-        let patient_until = Instant::now() + patience;
+        let began = Instant::now();
+        let (patient_until, until) = (began + patience, began + limit);
         loop {
             if let Some(connection) = self.take() {
                 return Ok((connection, true));
@@ -158,10 +159,13 @@ impl Connections {
             let may_grow = self.growth.total() < self.most_kept.get() || now >= patient_until;
             if may_grow && let Some(starting) = self.growth.start() {
                 // Boxed, because most attempts only wait, and the future that connects is far larger.
-                return Ok((Box::pin(self.connect(starting)).await?, false));
+                return Ok((Box::pin(self.connect(starting, until.saturating_duration_since(now))).await?, false));
+            }
+            if now >= until {
+                return Err(Failure::ConnectTimeout);
             }
             // A waiter that must not make a connection yet may be woken in place of one that may, so each looks again.
-            let look_again = if now < patient_until { patient_until } else { now + patience };
+            let look_again = until.min(if now < patient_until { patient_until } else { now + patience });
             tokio::select! {
                 () = self.growth.changed.notified() => {}
                 () = sleep_until(look_again) => {}
@@ -173,12 +177,12 @@ impl Connections {
         (self.taken_for.get() * PATIENCE).clamp(PATIENCE_BOUNDS.0, PATIENCE_BOUNDS.1)
     }
 
-    async fn connect(&self, starting: Starting) -> Result<Connection, Failure> {
+    async fn connect(&self, starting: Starting, limit: Duration) -> Result<Connection, Failure> {
         let connecting = async {
             let stream = self.connector.connect(&self.origin).await.map_err(Failure::Connect)?;
             Ok(Connection::over(stream, starting))
         };
-        timeout(self.connect_timeout, connecting).await.unwrap_or(Err(Failure::ConnectTimeout))
+        timeout(self.connect_timeout.min(limit), connecting).await.unwrap_or(Err(Failure::ConnectTimeout))
     }
 
     /// The last used of the kept connections that are still open.

@@ -40,7 +40,7 @@ pub struct Dispatcher {
     account: Arc<Account>,
     /// One per base URL, then one per callback host and scheme. The configuration decides how many there are, so no event
     /// can add one. Nothing is shared with other accounts.
-    hosts: Vec<Host>,
+    hosts: Box<[Host]>,
     base: BaseInUse,
     /// Learns what the platform's clock says.
     health: Arc<Health>,

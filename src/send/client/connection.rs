@@ -16,9 +16,9 @@ use tokio::task::coop::unconstrained;
 use tokio::time::{Instant, timeout_at};
 
 use super::body::{self, NoBody};
-use super::connect::Stream;
 use super::growth::{Open, Starting};
 use super::room::{self, Room};
+use super::stream::Stream;
 
 /// Shorter than the keep-alive of common servers, so that a request seldom meets a connection that is being closed.
 pub(super) const IDLE: Duration = Duration::from_secs(15);

@@ -32,12 +32,13 @@ pub(super) enum Way {
 }
 
 impl Way {
+    pub(super) fn direct(allow_private: bool) -> Self {
+        Self::Direct(tcp(allow_private))
+    }
+
     /// `tls` holds the trusted certificates for a proxy that is reached over TLS.
-    pub(super) fn new(allow_private: bool, proxy: Option<&Proxy>, tls: &ClientConfig) -> Result<Self, BoxError> {
-        Ok(match proxy {
-            None => Self::Direct(tcp(allow_private)),
-            Some(proxy) => Self::Proxied { through: Box::new(Through::new(proxy, tls)?), allow_private },
-        })
+    pub(super) fn through(proxy: &Proxy, allow_private: bool, tls: &ClientConfig) -> Result<Self, BoxError> {
+        Ok(Self::Proxied { through: Box::new(Through::new(proxy, tls)?), allow_private })
     }
 }
 
