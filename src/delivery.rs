@@ -70,11 +70,15 @@ pub struct Refused {
 }
 
 /// What was made of a record's value.
+#[expect(
+    clippy::large_enum_variant,
+    reason = "nearly every record is an event, and another box would cost each of them"
+)]
 pub enum Subject {
     /// An event that its lane can send.
     Ready(Ready),
-    /// A record that ends without being sent.
-    Ended(Ended),
+    /// A record that ends without being sent. Boxed, because few records do, and it is larger than an event.
+    Ended(Box<Ended>),
 }
 
 /// An event that passed every rule except those of time.
@@ -251,11 +255,11 @@ impl Delivery {
                 trans_id: Some(ready.trans_id.to_string()),
                 event: Some(ready.prepared.native.to_string()),
             },
-            Subject::Ended(Ended { identity, .. }) => Named {
-                platform: identity.platform.clone(),
-                account: identity.account.clone(),
-                trans_id: identity.trans_id.clone(),
-                event: identity.event.clone(),
+            Subject::Ended(ended) => Named {
+                platform: ended.identity.platform.clone(),
+                account: ended.identity.account.clone(),
+                trans_id: ended.identity.trans_id.clone(),
+                event: ended.identity.event.clone(),
             },
         }
     }

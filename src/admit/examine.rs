@@ -45,7 +45,11 @@ impl Examiner {
     pub fn examine(&self, record: Record, topic_kind: TopicKind, ack: AckHandle, now_ms: i64) -> Box<Delivery> {
         let source = if topic_kind == TopicKind::Input { Source::Input } else { Source::Owned };
         let (envelope, producer_headers) = Envelope::read(&record, source, now_ms);
-        let subject = self.judge(&record, &envelope, now_ms);
+        let mut subject = self.judge(&record, &envelope, now_ms);
+        if let Subject::Ready(ready) = &mut subject {
+            // Only `preview` shows them, and thousands of records wait in memory.
+            ready.prepared.warnings = Vec::new();
+        }
         Box::new(Delivery {
             record,
             envelope,
@@ -220,7 +224,7 @@ impl Examiner {
             identity.event = Some(native);
         }
         let reply = identity.reply.take().map(|named| self.reply_to(named));
-        Subject::Ended(Ended { identity, index, end, reply, when_unavailable })
+        Subject::Ended(Box::new(Ended { identity, index, end, reply, when_unavailable }))
     }
 }
 
@@ -324,11 +328,13 @@ mod tests {
     fn end(examiner: &Examiner, record: &Record) -> (&'static str, String, usize) {
         match judge(examiner, record) {
             Subject::Ready(ready) => ("ready", String::new(), ready.index),
-            Subject::Ended(Ended { end: Ok(outcome), index, .. }) => (outcome.as_str(), String::new(), index),
-            Subject::Ended(Ended { end: Err(error), index, .. }) => {
-                let Disposition::DeadLetter(reason) = error.disposition() else { panic!("{error:?}") };
-                (reason.as_str(), error.fault().unwrap().field.to_string(), index)
-            }
+            Subject::Ended(ended) => match &ended.end {
+                Ok(outcome) => (outcome.as_str(), String::new(), ended.index),
+                Err(error) => {
+                    let Disposition::DeadLetter(reason) = error.disposition() else { panic!("{error:?}") };
+                    (reason.as_str(), error.fault().unwrap().field.to_string(), ended.index)
+                }
+            },
         }
     }
 

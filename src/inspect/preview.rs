@@ -170,7 +170,7 @@ impl Previewer {
             }
         };
         let masked_path = request.masked_text(Part::Path, &request.path, SECRET);
-        let url = |path| account.url(0, path, ready.prepared.callback.as_ref());
+        let url = |path| account.url(0, path, ready.prepared.callback.as_deref());
         let urls = url(request.path.clone()).zip(url(masked_path.into_owned().into()));
         let Some((url, masked_url)) = urls else {
             return Preview::Halted(format!("accounts.{}: base_url and path make no URL", account.name));

@@ -42,7 +42,7 @@ pub(super) fn load(delivery: &Delivery) -> (Route<'_>, usize) {
     match &delivery.subject {
         Subject::Ready(ready) => {
             let prepared = &ready.prepared;
-            ((prepared.route.as_deref(), prepared.callback.as_ref()), prepared.bytes())
+            ((prepared.route.as_deref(), prepared.callback.as_deref()), prepared.bytes())
         }
         Subject::Ended(_) => ((None, None), 0),
     }

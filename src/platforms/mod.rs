@@ -143,7 +143,7 @@ pub struct Prepared {
     pub route: Option<Box<str>>,
     /// The request goes to this host of [`Sender::callback_hosts`] and not to the account's base URL. The path of the
     /// request is sent as it is. Only items of the same host share a request.
-    pub callback: Option<CallbackHost>,
+    pub callback: Option<Box<CallbackHost>>,
     /// Whether a repeat could count money twice. If the answer to such an item does not come, the event ends in the
     /// dead letters (SPEC 1.4).
     pub never_repeat: bool,

@@ -124,7 +124,14 @@ impl Sender for Third {
         let (callback, path) = found.transpose().map_err(DeliveryError::Invalid)?.unzip();
         let path = path.map(|path| format!(" {path}")).unwrap_or_default();
         let item = Item::new([&[MARK], event.trans_id.as_bytes(), path.as_bytes()].concat());
-        Ok(Prepared { native, item, warnings: Vec::new(), route: None, callback, never_repeat: false })
+        Ok(Prepared {
+            native,
+            item,
+            warnings: Vec::new(),
+            route: None,
+            callback: callback.map(Box::new),
+            never_repeat: false,
+        })
     }
 
     fn request(&self, items: &[&Prepared], context: &Context<'_>) -> Result<Request, Fault> {

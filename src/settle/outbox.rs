@@ -16,7 +16,7 @@ use tokio::time::sleep;
 use crate::claim::{ClaimGuard, Dedupe};
 use crate::clock::now_ms;
 use crate::delivery::progress::End;
-use crate::delivery::{Delivery, Ended, Ready, Subject};
+use crate::delivery::{Delivery, Ready, Subject};
 use crate::envelope::{Copy, DeadLetterCause};
 use crate::error::{DeliveryError, Disposition, Outcome, Reason};
 use crate::kafka::tier_topic;
@@ -54,8 +54,8 @@ impl Outbox {
 
     /// Settles a record that ended at admission.
     pub async fn settle_ended(&self, delivery: Box<Delivery>) {
-        let Subject::Ended(Ended { end, .. }) = &delivery.subject else { return };
-        match end.clone() {
+        let Subject::Ended(ended) = &delivery.subject else { return };
+        match ended.end.clone() {
             Ok(outcome) => self.finish(delivery, outcome, None, 0, None).await,
             Err(error) => match error.disposition() {
                 Disposition::DeadLetter(reason) => Box::pin(self.dead_letter(delivery, None, reason, &error)).await,

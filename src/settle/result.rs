@@ -7,7 +7,7 @@ use serde::Serialize;
 use serde_json::Value;
 
 use crate::clock::now_ms;
-use crate::delivery::{Called, Delivery, Ended, Ready, ReplyTo, Subject};
+use crate::delivery::{Called, Delivery, Ready, ReplyTo, Subject};
 use crate::envelope::Named;
 use crate::error::{Class, DeliveryError, Reason};
 use crate::platforms::call::{CallAnswer, ItemResult, ItemStatus, Personal, PersonalKind};
@@ -187,7 +187,7 @@ pub fn failed(delivery: &Delivery, reason: Reason, error: &DeliveryError) -> Opt
             let call = call.as_ref()?;
             (call.reply.clone(), call.first_page().saturating_add(envelope.page.into()))
         }
-        Subject::Ended(Ended { reply, .. }) => (reply.clone()?, envelope.page.into()),
+        Subject::Ended(ended) => (ended.reply.clone()?, envelope.page.into()),
     };
     let Named { platform, account, trans_id, event } = delivery.named();
     let (field, detail) = field_and_detail(reason, error);

@@ -33,7 +33,7 @@ impl Sender for Five {
         let host = event.trans_id.split_once('^').map(|(_, host)| host.into());
         let callback =
             host.map(|host| CallbackHost { field: "click.callback".into(), is_https: true, host, is_fixed: false });
-        Ok(Prepared { route, callback, ..prepared(&event.trans_id) })
+        Ok(Prepared { route, callback: callback.map(Box::new), ..prepared(&event.trans_id) })
     }
 
     fn request(&self, items: &[&Prepared], _: &Context<'_>) -> Result<Request, Fault> {

@@ -87,7 +87,7 @@ impl DeclaredPlatform {
         let token = account.token();
         let context = Context { now_ms: example.now_ms, credential: None, token: token.as_ref() };
         let request = sender.request(&items, &context).map_err(|fault| fault.detail)?;
-        account.compare(example, items.first().and_then(|item| item.callback.as_ref()), &request, problems);
+        account.compare(example, items.first().and_then(|item| item.callback.as_deref()), &request, problems);
         if let Some(answer) = &example.answer {
             account.judged(sender, answer, items, problems);
         }

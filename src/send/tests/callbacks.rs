@@ -47,7 +47,7 @@ async fn call_back(
     body: &str,
     callback: Option<CallbackHost>,
 ) -> Result<Receipt, DeliveryError> {
-    let item = Prepared { callback, ..prepared(body) };
+    let item = Prepared { callback: callback.map(Box::new), ..prepared(body) };
     let line = dispatcher.connect(dispatcher.destination(&item), LONG).await?;
     match line.attempt(&[&item], None, 0, || Ok::<_, ()>(())).await {
         Ok(verdicts) => verdicts.one(),

@@ -49,7 +49,14 @@ impl Declared {
             note_ignored(event, known, &mut warnings);
         }
         let item = Item::new(texts.finish());
-        let prepared = Prepared { native: native.clone(), item, warnings, route, callback, never_repeat: false };
+        let prepared = Prepared {
+            native: native.clone(),
+            item,
+            warnings,
+            route,
+            callback: callback.map(Box::new),
+            never_repeat: false,
+        };
         self.try_late(form, &prepared, event, &seen)?;
         Ok(prepared)
     }
