@@ -46,7 +46,11 @@ impl Dedupe {
                 old => judge_confirm(old.as_deref().map(Value::parse).as_ref(), claim.token, claim_request, first),
             };
             // Finding our own value may hide that the earlier try replaced another value on another primary.
-            let hides = found.is_none() && repeated && !attempt.counted && self.spans_a_change(&claim.primary).await?;
+            // Boxed, because few confirms are repeated.
+            let hides = found.is_none()
+                && repeated
+                && !attempt.counted
+                && Box::pin(self.spans_a_change(&claim.primary)).await?;
             match found {
                 None if hides => {
                     attempt.counted = true;

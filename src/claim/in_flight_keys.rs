@@ -9,7 +9,8 @@ use tokio::sync::Notify;
 use crate::claim::rules::Key;
 
 /// The conversions that are in flight in this process. Copies of one conversion take turns.
-pub(crate) type InFlightKeys = Rc<RefCell<HashMap<Key, Rc<Notify>>>>;
+/// Each has what its other copies wait for, if there are any.
+pub(crate) type InFlightKeys = Rc<RefCell<HashMap<Key, Option<Rc<Notify>>>>>;
 
 /// The turn of one copy. When it is dropped, the next copy's turn begins.
 pub(crate) struct InFlightKey {
@@ -19,7 +20,7 @@ pub(crate) struct InFlightKey {
 
 impl Drop for InFlightKey {
     fn drop(&mut self) {
-        if let Some(waiting) = self.in_flight_keys.borrow_mut().remove(&self.key) {
+        if let Some(Some(waiting)) = self.in_flight_keys.borrow_mut().remove(&self.key) {
             waiting.notify_waiters();
         }
     }
@@ -31,10 +32,12 @@ impl InFlightKey {
         loop {
             let waiting = match in_flight_keys.borrow_mut().entry(key) {
                 std::collections::hash_map::Entry::Vacant(place) => {
-                    place.insert(Rc::new(Notify::new()));
+                    place.insert(None);
                     return Self { in_flight_keys: in_flight_keys.clone(), key };
                 }
-                std::collections::hash_map::Entry::Occupied(other) => other.get().clone(),
+                std::collections::hash_map::Entry::Occupied(mut other) => {
+                    other.get_mut().get_or_insert_default().clone()
+                }
             };
             // There is only one thread, so nothing can end between this check and the registration.
             waiting.notified().await;

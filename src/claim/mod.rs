@@ -78,40 +78,32 @@ impl Dedupe {
         attempt: &mut ClaimAttempt,
     ) -> Result<ClaimOutcome, StoreError> {
         let turn = InFlightKey::take(&self.in_flight_keys, claim_request.key).await;
-        let remembered = self.recent.borrow().done(&claim_request.key).map(Value::Done);
-        if remembered.is_some() {
-            return Ok(settled(judge(remembered.as_ref(), attempt.token, claim_request), claim_request));
+        if let Some(verdict) = self.remembered(claim_request, attempt.token) {
+            return Ok(settled(verdict, claim_request));
         }
         let key = self.redis_key(claim_request.key);
         let primary = self.primary();
         attempt.sent = true;
         let won = loop {
-            let mut cmd = ::redis::cmd("SET");
-            cmd.arg(&key).arg(claim_request.claiming(attempt.token));
-            cmd.arg("PX").arg(CLAIM_LIFE_MS).arg("NX").arg("GET");
-            let found = match self.batcher.claim(cmd).await {
+            let found = match self.batcher.claim(set_claim(&key, &claim_request.claiming(attempt.token))).await {
                 Err(StoreError::Forgotten) => {
-                    let _ = self.give_back(&key, attempt.token, &attempt.replaced()).await;
+                    // Boxed, here and below, because it is seldom needed and larger than the rest of a claim.
+                    let _ = Box::pin(self.give_back(&key, attempt.token, &attempt.replaced())).await;
                     return Err(StoreError::Forgotten);
                 }
                 reply => bytes(reply?)?,
             };
-            let value = found.as_deref().map(Value::parse);
-            match judge(value.as_ref(), attempt.token, claim_request) {
+            let verdict = judge(found.as_deref().map(Value::parse).as_ref(), attempt.token, claim_request);
+            match verdict {
                 Judgement::Fresh => break Won::fresh(claim_request),
                 Judgement::OwnToken => match attempt.taking_over.take() {
                     Some(taken) => break taken.succeeded(claim_request),
                     None => break Won::fresh(claim_request),
                 },
                 verdict @ (Judgement::TakeOver | Judgement::TakeOverIfStale) => {
-                    let new = claim_request.taking_over(attempt.token, value.as_ref());
-                    let stale = verdict == Judgement::TakeOverIfStale;
-                    let min_age = if stale { self.lease.as_millis() as i64 } else { -1 };
-                    let old = found.unwrap_or_default();
-                    let args = [&old[..], new.as_bytes(), &number(CLAIM_LIFE_MS), &number(min_age)];
-                    attempt.taking_over = Some(TakingOver::new(claim_request, old.clone(), value.as_ref(), stale));
-                    let reply = self.batcher.script(Script::TakeOver, &key, &args).await?;
-                    match (Took::by(&reply, attempt.token), attempt.taking_over.take()) {
+                    let (old, stale) = (found.unwrap_or_default(), verdict == Judgement::TakeOverIfStale);
+                    let took = Box::pin(self.take_over(claim_request, attempt, &key, (old, stale))).await?;
+                    match (took, attempt.taking_over.take()) {
                         (Took::Ours, Some(taken)) => break taken.succeeded(claim_request),
                         (Took::TooYoung, _) => return Ok(ClaimOutcome::Busy { unknown: false }),
                         // Judges the new value.
@@ -134,13 +126,29 @@ impl Dedupe {
         Ok(ClaimOutcome::Claim(ClaimGuard { claim, _turn: turn }))
     }
 
+    /// Replaces the value `old`, unless it has changed; a `stale` one only if it is as old as the lease.
+    async fn take_over(
+        &self,
+        claim_request: &ClaimRequest,
+        attempt: &mut ClaimAttempt,
+        key: &[u8],
+        (old, stale): (Vec<u8>, bool),
+    ) -> Result<Took, StoreError> {
+        let found = Value::parse(&old);
+        let new = claim_request.taking_over(attempt.token, Some(&found));
+        let min_age = if stale { self.lease.as_millis() as i64 } else { -1 };
+        let args = [&old[..], new.as_bytes(), &number(CLAIM_LIFE_MS), &number(min_age)];
+        attempt.taking_over = Some(TakingOver::new(claim_request, old.clone(), Some(&found), stale));
+        let reply = self.batcher.script(Script::TakeOver, key, &args).await?;
+        Ok(Took::by(&reply, attempt.token))
+    }
+
     /// The claim of an account that delivers while Redis is away. Redis holds nothing of it, and the send is declared.
     pub async fn unclaimed(&self, claim_request: &mut ClaimRequest, attempt: &ClaimAttempt) -> ClaimOutcome {
         let turn = InFlightKey::take(&self.in_flight_keys, claim_request.key).await;
         let token = attempt.token;
-        let remembered = self.recent.borrow().done(&claim_request.key).map(Value::Done);
-        if remembered.is_some() {
-            return settled(judge(remembered.as_ref(), token, claim_request), claim_request);
+        if let Some(verdict) = self.remembered(claim_request, token) {
+            return settled(verdict, claim_request);
         }
         if let Some(taking_over) = &attempt.taking_over {
             taking_over.tell(claim_request);
@@ -207,6 +215,12 @@ impl Dedupe {
         self.batcher.script(Script::Release, key, &[token.holder().as_bytes(), old, &number(life)]).await
     }
 
+    /// Judges the claim by the confirm of its key that this process remembers.
+    fn remembered(&self, claim_request: &ClaimRequest, token: Token) -> Option<Judgement> {
+        let remembered = self.recent.borrow().done(&claim_request.key).map(Value::Done);
+        remembered.as_ref().map(|done| judge(Some(done), token, claim_request))
+    }
+
     fn primary(&self) -> Primary {
         Primary { changes: self.changes.get(), id: self.batcher.known_primary() }
     }
@@ -220,6 +234,13 @@ impl Dedupe {
     pub(crate) fn redis_key(&self, key: Key) -> Vec<u8> {
         key.name(&self.prefix)
     }
+}
+
+/// Has no spare room, because in a burst thousands of claims wait for their turn.
+fn set_claim(key: &[u8], value: &str) -> ::redis::Cmd {
+    let mut cmd = ::redis::Cmd::with_capacity(7, key.len() + value.len() + "SETPXNXGET".len() + 10);
+    cmd.arg("SET").arg(key).arg(value).arg("PX").arg(CLAIM_LIFE_MS).arg("NX").arg("GET");
+    cmd
 }
 
 fn number(n: impl ToString) -> Vec<u8> {

@@ -82,7 +82,7 @@ async fn visit(delivery: &mut Delivery, lane: &Lane, guard: &mut Option<ClaimGua
         }
         tries.count_failed(delivery, lane);
         // The lease has become too short for a send, so the claim is released and made again with a new token.
-        give_up(delivery, lane, guard).await;
+        Box::pin(give_up(delivery, lane, guard)).await;
     }
 }
 

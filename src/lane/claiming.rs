@@ -69,7 +69,8 @@ async fn claim(
     loop {
         if let Some(why) = lane.interruption(delivery) {
             if uncertain {
-                lane.dedupe.abandon(&ready_mut(delivery)?.claim_request, &attempt).await;
+                // Boxed, because few claims are uncertain, and this is larger than the rest of a claim.
+                Box::pin(lane.dedupe.abandon(&ready_mut(delivery)?.claim_request, &attempt)).await;
             }
             return Err(why);
         }

@@ -221,11 +221,11 @@ impl Lane {
         let AttemptedDelivery { mut delivery, key, mut guard, result } = attempted;
         let (topic_kind, bytes) = (delivery.topic_kind, delivery.record.size());
         if matches!(result, Err(DeliveryError::Replaced)) {
-            self.take_back(&mut delivery, &mut guard).await;
+            // Boxed, here and below, because few records end so.
+            Box::pin(self.take_back(&mut delivery, &mut guard)).await;
             return Settled { back: Some(delivery), key, topic_kind, bytes };
         }
         self.halt_if_asked(&result);
-        // Boxed, because few answers push a lane back.
         if let Err(DeliveryError::Throttled(answer)) = &result
             && Box::pin(self.give_back(&mut delivery, &mut guard, answer)).await
         {

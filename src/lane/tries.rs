@@ -24,8 +24,9 @@ pub(super) struct Tries {
     pub(super) delays: Option<InlineDelays>,
     /// What it has done to get a token.
     pub(super) turn: Turn,
-    /// The failure of the last try where no other try has followed it and the result does not tell it.
-    pub(super) failed: Option<DeliveryError>,
+    /// The failure of the last try where no other try has followed it and the result does not tell it. Boxed, because few
+    /// visits have one and every attempt has room for it.
+    pub(super) failed: Option<Box<DeliveryError>>,
 }
 
 /// How a visit goes on.
@@ -56,7 +57,7 @@ impl Tries {
             Unanswered::Stopped(Stop::SlotMissed) => return Ok(Next::Send(None)),
             Unanswered::Stopped(Stop::ClaimAgain) => return Ok(Next::Claim),
             Unanswered::Stopped(Stop::Closed(why)) => return Err(why),
-            Unanswered::Stopped(Stop::Late(late)) => return Err(self.failed.take().unwrap_or(late)),
+            Unanswered::Stopped(Stop::Late(late)) => return Err(self.failed.take().map_or(late, |failed| *failed)),
         };
         if let DeliveryError::Refresh(answer) = &failure {
             if answer.sign_again {
@@ -77,7 +78,7 @@ impl Tries {
             // If the lane closes during an inline delay, the record goes to its tier.
             _ = lane.interrupted(delivery) => return Err(failure),
         }
-        self.failed = Some(failure);
+        self.failed = Some(Box::new(failure));
         Ok(Next::Send(None))
     }
 
@@ -85,7 +86,7 @@ impl Tries {
     /// does not follow, or only after the event is claimed again.
     pub(super) fn count_failed(&mut self, delivery: &Delivery, lane: &Lane) {
         if let Some(failed) = self.failed.take() {
-            lane.note(delivery.is_replayed(), &Err(failed));
+            lane.note(delivery.is_replayed(), &Err(*failed));
         }
     }
 }

@@ -90,20 +90,20 @@ impl Batcher {
         self.reset.set(true);
     }
 
-    /// Sends one command.
+    /// Sends one command, which goes out whether its answer is awaited or not.
     ///
     /// # Errors
     /// [`StoreError::Unavailable`], [`StoreError::Unreached`].
-    pub async fn call(&self, cmd: Cmd) -> Result<Value, StoreError> {
-        self.submit(cmd, false).await
+    pub fn call(&self, cmd: Cmd) -> impl Future<Output = Result<Value, StoreError>> + use<> {
+        self.submit(cmd, false)
     }
 
-    /// Sends one claim. The same pipeline reads the store's epoch after it.
+    /// Sends one claim, as [`Batcher::call`] does. The same pipeline reads the store's epoch after it.
     ///
     /// # Errors
     /// All of [`StoreError`].
-    pub async fn claim(&self, cmd: Cmd) -> Result<Value, StoreError> {
-        self.submit(cmd, true).await
+    pub fn claim(&self, cmd: Cmd) -> impl Future<Output = Result<Value, StoreError>> + use<> {
+        self.submit(cmd, true)
     }
 
     /// Runs one script on one key.
@@ -111,30 +111,33 @@ impl Batcher {
     /// # Errors
     /// [`StoreError::Unavailable`], [`StoreError::Unreached`].
     pub async fn script(&self, script: Script, key: &[u8], args: &[&[u8]]) -> Result<Value, StoreError> {
-        let mut cmd = ::redis::cmd("EVALSHA");
-        cmd.arg(script.sha()).arg(1).arg(key);
-        for arg in args {
-            cmd.arg(*arg);
-        }
-        match self.submit(cmd, false).await {
+        match self.submit(with_args(by_sha(script, key), args), false).await {
+            // A server that restarted or was failed over to has no cached scripts. EVAL caches the script again.
             Err(StoreError::Refused(text)) if text == NO_SCRIPT => {
-                // A server that restarted or was failed over to has no cached scripts. EVAL caches the script again.
-                let mut cmd = script.eval(key);
-                for arg in args {
-                    cmd.arg(*arg);
-                }
-                self.submit(cmd, false).await
+                self.submit(with_args(script.eval(key), args), false).await
             }
             other => other,
         }
     }
 
-    async fn submit(&self, cmd: Cmd, claim: bool) -> Result<Value, StoreError> {
+    /// Not asynchronous itself, so that who waits for the answer holds no copy of the command: in a burst thousands wait.
+    fn submit(&self, cmd: Cmd, claim: bool) -> impl Future<Output = Result<Value, StoreError>> + use<> {
         let (reply, answer) = oneshot::channel();
-        let gone = || StoreError::Unavailable("the store's task has ended".into());
-        self.commands.send(PendingCommand { cmd, claim, reply }).map_err(|_| gone())?;
-        answer.await.map_err(|_| gone())?
+        // If the task has ended, the sender of the answer is dropped here.
+        let _ = self.commands.send(PendingCommand { cmd, claim, reply });
+        async move { answer.await.unwrap_or_else(|_| Err(StoreError::Unavailable("the store's task has ended".into()))) }
     }
+}
+
+fn by_sha(script: Script, key: &[u8]) -> Cmd {
+    let mut cmd = ::redis::cmd("EVALSHA");
+    cmd.arg(script.sha()).arg(1).arg(key);
+    cmd
+}
+
+fn with_args(mut cmd: Cmd, args: &[&[u8]]) -> Cmd {
+    args.iter().for_each(|arg| _ = cmd.arg(*arg));
+    cmd
 }
 
 struct Loop {

@@ -157,7 +157,8 @@ fn millis(d: Duration) -> i64 {
 /// The delays of the quick tries inside the lane: exponential, with full jitter.
 pub struct InlineDelays {
     left: u32,
-    backoff: ExponentialBackoff,
+    /// Boxed, because few visits need it and every attempt has room for it.
+    backoff: Box<ExponentialBackoff>,
 }
 
 impl InlineDelays {
@@ -175,7 +176,7 @@ impl InlineDelays {
             ..ExponentialBackoff::default()
         };
         backoff.reset();
-        Self { left: if first_visit { inline.max_retries } else { 0 }, backoff }
+        Self { left: if first_visit { inline.max_retries } else { 0 }, backoff: Box::new(backoff) }
     }
 }
 

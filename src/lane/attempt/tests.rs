@@ -50,6 +50,19 @@ fn time_is_judged_after_the_claim_so_that_an_old_copy_is_a_duplicate() {
     });
 }
 
+/// A burst over many accounts holds thousands of both.
+#[test]
+fn a_record_and_its_attempt_take_little_memory() {
+    run(async {
+        let bench = Bench::new(|_| {}).await;
+        let (mut delivery, _end) = bench.delivery(TopicKind::Input, "ok-1");
+        let mut guard = None;
+        let bytes = size_of_val(&attempt(&mut delivery, &bench.lane, &mut guard));
+        assert!(bytes <= 1_200 && size_of::<Delivery>() <= 768, "{bytes} and {}", size_of::<Delivery>());
+        delivery.ack.complete(End::Returned);
+    });
+}
+
 #[test]
 fn an_answer_that_cannot_be_read_is_counted_each_time_and_logged_once_for_its_account() {
     run(async {

@@ -29,7 +29,8 @@ impl Outbox {
     /// nor stops its partition.
     pub async fn park(&self, mut delivery: Box<Delivery>, guard: Option<ClaimGuard>) {
         if delivery.topic_kind == TopicKind::Parked {
-            self.release(&mut delivery, guard).await;
+            // Boxed, as everything here that few of many parked records need.
+            Box::pin(self.release(&mut delivery, guard)).await;
             delivery.ack.open().set_stage(Stage::Holding);
             // The receiver lives as long as the process.
             let _ = self.context.give_back.send(delivery);
@@ -68,14 +69,20 @@ impl Outbox {
     ) {
         match self.publish_parked(&delivery, (topic, partition), named).await {
             Ok(Parked::Written) => {}
-            Ok(Parked::Refused(lasts)) => return self.put_off(delivery, guard, topic, lasts, asked_ms).await,
-            Err(Unwritten::TooLarge) => return self.dead_letter_too_large(delivery, guard, topic).await,
+            Ok(Parked::Refused(lasts)) => {
+                return Box::pin(self.put_off(delivery, guard, topic, lasts, asked_ms)).await;
+            }
+            Err(Unwritten::TooLarge) => {
+                return Box::pin(self.dead_letter_too_large(delivery, guard, topic)).await;
+            }
             Err(Unwritten::Gone) => {
-                self.release(&mut delivery, guard).await;
+                Box::pin(self.release(&mut delivery, guard)).await;
                 return delivery.ack.complete(End::Returned);
             }
         }
-        self.release(&mut delivery, guard).await;
+        if guard.is_some() {
+            Box::pin(self.release(&mut delivery, guard)).await;
+        }
         delivery.ack.complete(End::Parked);
     }
 
@@ -91,7 +98,7 @@ impl Outbox {
         let now = self.context.health.clock.now_ms();
         let (index, due_ms) = Policy::of(ready).first_tier(now, rand::rng().random());
         delivery.envelope.alternate = next;
-        self.to_tier(delivery, guard, index, due_ms).await;
+        Box::pin(self.to_tier(delivery, guard, index, due_ms)).await;
     }
 
     async fn publish_parked(
