@@ -4,6 +4,7 @@
 //! hold, where it stands alone or beside `and`, `or`, `not`; comparing it is an error, which does not hold either.
 
 mod check;
+mod compiled;
 mod direct;
 mod scan;
 mod scope;
@@ -12,12 +13,13 @@ mod template;
 use std::sync::LazyLock;
 
 use minijinja::syntax::SyntaxConfig;
-use minijinja::{Environment, Error, Expression, UndefinedBehavior, Value};
+use minijinja::{Environment, Error, UndefinedBehavior, Value};
 
 use super::operand::{Operand, number};
 use super::{filters, write};
 
 pub(super) use check::Compiler;
+use compiled::Compiled;
 use direct::Direct;
 pub(super) use scope::{AccountKeys, Content, Scope, Variable};
 pub(super) use template::Template;
@@ -88,10 +90,10 @@ impl Uses {
 
 /// A compiled expression.
 pub(super) struct Expr {
-    inner: Expression<'static, 'static>,
+    inner: Compiled,
     /// The same as a text. An `if` without `else` gives nothing, which prints as nothing; any other undefined value is an
     /// error. Only printing tells the two apart.
-    printed: Option<Expression<'static, 'static>>,
+    printed: Option<Compiled>,
     /// The same without minijinja's machine, if it is simple enough.
     direct: Option<Direct>,
     pub uses: Uses,
@@ -101,7 +103,7 @@ impl Expr {
     pub fn operand<'s>(&'s self, scope: &'s Scope<'_>) -> Result<Operand<'s>, Error> {
         match self.direct.as_ref().and_then(|direct| direct.operand(scope)) {
             Some(operand) => Ok(operand),
-            None => self.inner.eval(scope.machine()).map(Operand::Other),
+            None => self.inner.eval(scope).map(Operand::Other),
         }
     }
 
@@ -128,7 +130,7 @@ impl Expr {
             if self.direct.as_ref().is_some_and(|direct| direct.is_left_out(scope)) {
                 return Ok(());
             }
-            return printed.eval(scope.machine()).map(drop);
+            return printed.eval(scope).map(drop);
         }
         write::text(&value, out)
     }

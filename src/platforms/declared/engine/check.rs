@@ -8,7 +8,7 @@ use minijinja::{Error, ErrorKind};
 
 use super::scan::{Pieces, called, is_conditional, pieces};
 use super::template::Piece;
-use super::{CONDITIONS, Direct, Expr, Template, Uses, Variable, strict};
+use super::{CONDITIONS, Compiled, Direct, Expr, Template, Uses, Variable, strict};
 use crate::config::problem::Report;
 use crate::platforms::declared::filters;
 use crate::platforms::declared::load::Source;
@@ -51,12 +51,13 @@ impl Compiler<'_> {
         }
         let env = if condition { &CONDITIONS } else { strict() };
         match env.compile_expression_owned(text.to_owned()) {
-            Ok(inner) => {
-                let uses = self.uses(key, text, offset, inner.undeclared_variables(true), known);
+            Ok(made) => {
+                let uses = self.uses(key, text, offset, made.undeclared_variables(true), known);
                 // Only an `if` can leave out what it gives otherwise.
-                let printed = text.contains("if").then(|| env.compile_expression_owned(format!("({text}) ~ ''")).ok());
-                let direct = Direct::read(text, known);
-                Some(Expr { inner, printed: printed.flatten(), direct, uses })
+                let printed = format!("({text}) ~ ''");
+                let is_printed = text.contains("if") && env.compile_expression_owned(printed.clone()).is_ok();
+                let printed = is_printed.then(|| Compiled::new(env, &printed));
+                Some(Expr { inner: Compiled::new(env, text), printed, direct: Direct::read(text, known), uses })
             }
             Err(error) => {
                 self.problem(key, told(&error, text, offset));
