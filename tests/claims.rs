@@ -2,7 +2,12 @@
 //!
 //! The tests run on the embedded store and on a real Redis. Every case uses its own keys.
 
-#![expect(clippy::unwrap_used, clippy::panic, reason = "a test that cannot go on says so by panicking")]
+#![expect(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    reason = "a test that cannot go on says so by panicking"
+)]
 
 mod stores;
 

@@ -173,7 +173,7 @@ fn use_token(
         return Some(format!("{token} is not in force"));
     }
     let issued: Option<u64> = token.strip_prefix("AccessToken@").and_then(|number| number.parse().ok());
-    let Some(number) = issued.filter(|number| *number > 0) else { return None };
+    let number = issued.filter(|number| *number > 0)?;
     // The seed is the first generation, and each pair adds one.
     let generation = stored.and_then(|text| text.split('|').nth(1)?.parse::<u64>().ok());
     if generation.is_none_or(|generation| generation <= number) {
