@@ -2,10 +2,12 @@
 //! operator says so. Such a flood means that a producer or the configuration is wrong, and not the events.
 //!
 //! Each process counts for itself what it reads of a topic, over all partitions that it owns ([`count`]). Which topics
-//! are stopped is kept in Redis, for every replica and over restarts; [`board`] is what this process knows of it.
+//! are stopped is kept in Redis, for every replica and over restarts; [`board`] is what this process knows of it. An
+//! operator may let a number of bad records pass uncounted ([`pass`]), so that a backlog of them can be read to its end.
 
 pub mod board;
 pub mod count;
+pub mod pass;
 
 use std::collections::BTreeMap;
 use std::fmt;

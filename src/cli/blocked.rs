@@ -28,8 +28,8 @@ use crate::units::show_span;
 
 Per partition of every running worker: the oldest unfinished offset, its trans_id, account, what it waits for, its age and
 next try. Per lane: its state, since when and why. A running replay: which part of it waits. A topic that the storm brake
-stopped: what was seen, and how to go on. Workers tell of themselves every 5 seconds; partitions with unfinished records of
-which none tells are read from Kafka."
+stopped: what was seen, and how to go on; of one that an operator lets pass: how many bad records still may. Workers tell of
+themselves every 5 seconds; partitions with unfinished records of which none tells are read from Kafka."
 )]
 pub struct Args {
     /// Options that say whom to ask.
@@ -55,8 +55,8 @@ pub async fn run(args: &Args, known: &Known<'_>, out: &mut (dyn Write + Send)) -
         let lanes = read_lanes(&mut connection, &keys).await.context("Redis does not answer")?;
         let snapshots = read_snapshots(&mut connection, &keys).await.context("Redis does not answer")?;
         let replays = waiting(&mut connection, &keys).await.context("Redis does not answer")?;
-        let storms = read_storms(&mut connection, &keys).await.context("Redis does not answer")?.0;
-        let storms = storms.into_values().collect();
+        let (storms, _, passes) = read_storms(&mut connection, &keys).await.context("Redis does not answer")?;
+        let storms = (storms.into_values().collect(), passes);
         let report = blocked(known.accounts, &lanes, storms, &snapshots, Utc::now().timestamp_millis());
         BlockedReport { unowned: unowned_partitions(&report, known).await, replays, ..report }
     };
@@ -157,6 +157,11 @@ fn show(report: &BlockedReport, all: bool) -> String {
     }
     text.push_str(&unowned_text(&report.unowned));
     report.storms.iter().for_each(|storm| text.push_str(&storm_text(storm)));
+    for (topic, left) in &report.storm_passes {
+        text.push_str(&format!(
+            "the storm brake still lets {left} bad records of {topic} pass, as an operator ordered\n"
+        ));
+    }
     for refused in &report.refused {
         let (topic, since, why) = (&refused.topic, time(Some(refused.since_ms)), &refused.why);
         text.push_str(&format!(
@@ -314,6 +319,7 @@ mod tests {
                 unblock: crate::storm::unblock("clicks"),
                 ..Storm::default()
             }],
+            storm_passes: [("views".into(), 900)].into(),
             replicas: vec!["a".into()],
             consumers: vec![],
             replays: vec![WaitingReplay {
@@ -346,6 +352,7 @@ mod tests {
             "100 records in a row: 100 malformed",
             "  hello\n",
             "--topic clicks --reason",
+            "still lets 900 bad records of views pass",
         ] {
             assert!(text.contains(part), "no `{part}` in {text}");
         }

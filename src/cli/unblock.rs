@@ -17,6 +17,9 @@ use crate::operate::storms;
 use crate::operate::{By, PartitionRow, Place, ReplicaSnapshot, Target};
 use crate::units::show_span;
 
+/// The most bad records that one order lets pass. Without a bound the brake would be off.
+const MOST_PASS: u64 = 100_000_000;
+
 /// Arguments of `postback unblock`.
 #[derive(Clone, Debug, clap::Args)]
 #[command(
@@ -59,12 +62,17 @@ enum Command {
 What was delivered before the loss is not remembered any more: a copy of it would be sent again.")]
     Dedupe(Asked),
     /// Let a topic be read on that the storm brake stopped
-    #[command(after_help = "Example:
+    #[command(after_help = "Examples:
   postback unblock storm --topic conversions --reason 'the publisher is mended'
+  postback unblock storm --topic conversions --pass 1000000 --reason 'a million bad ones are left, the publisher is mended'
 
 The topic was stopped because 100 records in a row, or half of the last 1,000, could not be decoded or named no configured
 account. It goes on where it stopped; what still cannot be delivered becomes a dead letter, and 100 of it stop the topic
-again. `postback blocked` shows a sample.")]
+again. `postback blocked` shows a sample.
+
+With --pass N, up to N such records of the topic become dead letters without stopping it, over all replicas together; then
+it is judged as before. Each replica takes shares of N, a twentieth of what is left and at most 10,000. What it has not used
+of its share when it ends is lost, and `postback blocked` shows only what no replica has taken.")]
     Storm(Unstorm),
 }
 
@@ -101,6 +109,9 @@ struct Unstorm {
     /// The topic that is not read
     #[arg(long)]
     topic: String,
+    /// Let up to so many bad records pass, then judge it again: 1 to 100000000
+    #[arg(long, value_name = "N", allow_negative_numbers = true, value_parser = clap::value_parser!(u64).range(1..=MOST_PASS))]
+    pass: Option<u64>,
     #[command(flatten)]
     asked: Asked,
 }
@@ -196,13 +207,15 @@ async fn unblock_dedupe(asked: &Asked, known: &Known<'_>, out: &mut (dyn Write +
 async fn unblock_storm(args: &Unstorm, known: &Known<'_>, out: &mut (dyn Write + Send)) -> anyhow::Result<()> {
     let by = args.asked.by()?;
     let (mut connection, keys) = (known.connect().await?, known.keys());
-    let released = storms::release(&mut connection, &keys, &args.topic, &by, Utc::now().timestamp_millis()).await;
+    let released =
+        storms::release(&mut connection, &keys, &args.topic, args.pass, &by, Utc::now().timestamp_millis()).await;
     if released.map_err(|error| not_confirmed(&error))? {
         known.publish_audit(&mut connection).await;
-        writeln!(out, "{} is read on within seconds, from where it stopped", args.topic)?;
+        let passes = args.pass.map_or_else(String::new, |pass| format!("; up to {pass} bad records pass"));
+        writeln!(out, "{} is read on within seconds, from where it stopped{passes}", args.topic)?;
         return Ok(());
     }
-    let (others, _) = storms::read_storms(&mut connection, &keys).await.context("Redis does not answer")?;
+    let (others, ..) = storms::read_storms(&mut connection, &keys).await.context("Redis does not answer")?;
     let others: Vec<_> = others.into_keys().collect();
     let others = if others.is_empty() { "no topic is".to_owned() } else { format!("stopped: {}", others.join(", ")) };
     writeln!(out, "nothing to unblock: the storm brake has not stopped {} ({others})", args.topic)?;
@@ -268,6 +281,23 @@ mod tests {
     }
 
     #[test]
+    fn a_number_that_may_pass_has_bounds() {
+        use clap::FromArgMatches as _;
+        let parse = |pass: &str| {
+            let command = <Args as clap::Args>::augment_args(clap::Command::new("unblock"));
+            let words = ["unblock", "storm", "--topic", "t", "--reason", "x", "--pass", pass];
+            command.try_get_matches_from(words).map(|found| Args::from_arg_matches(&found).unwrap())
+        };
+        for pass in ["1", "100000000"] {
+            assert!(parse(pass).is_ok(), "{pass}");
+        }
+        for pass in ["0", "-1", "100000001", "all", ""] {
+            let error = parse(pass).unwrap_err().to_string();
+            assert!(error.contains("--pass"), "{pass}: {error}");
+        }
+    }
+
+    #[test]
     fn a_reason_of_spaces_is_none() {
         assert_eq!(Exit::from(asked("  ").by().unwrap_err()).code, 2);
     }
@@ -283,17 +313,18 @@ mod tests {
             let by = By::new(Via::Worker, "worker w1", "100 records in a row");
             assert!(storms::stop(&mut connection, &keys, &storm, &by, None, 5).await.unwrap());
         }
-        let unblock = async |topic: &str| {
-            let args = Unstorm { topic: topic.into(), asked: asked("a test") };
+        let unblock = async |topic: &str, pass| {
+            let args = Unstorm { topic: topic.into(), pass, asked: asked("a test") };
             let mut out = Vec::new();
             run(&Args { command: Command::Storm(args) }, &known, &mut out).await.unwrap();
             String::from_utf8(out).unwrap()
         };
-        assert_eq!(unblock("clicks").await, "clicks is read on within seconds, from where it stopped\n");
+        assert_eq!(unblock("clicks", None).await, "clicks is read on within seconds, from where it stopped\n");
         let again = "nothing to unblock: the storm brake has not stopped clicks (stopped: orders)\n";
-        assert_eq!(unblock("clicks").await, again);
-        unblock("orders").await;
-        assert!(unblock("orders").await.ends_with("(no topic is)\n"));
+        assert_eq!(unblock("clicks", Some(5)).await, again);
+        assert!(unblock("orders", Some(500)).await.ends_with("; up to 500 bad records pass\n"));
+        assert_eq!(storms::read_storms(&mut connection, &keys).await.unwrap().2, [("orders".into(), 500)].into());
+        assert!(unblock("orders", None).await.ends_with("(no topic is)\n"));
     }
 
     #[tokio::test]

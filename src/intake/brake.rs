@@ -7,6 +7,7 @@ use crate::delivery::{Delivery, Subject};
 use crate::error::{DeliveryError, Reason};
 use crate::storm::board::Storms;
 use crate::storm::count::{Count, TooMany};
+use crate::storm::pass::Pass;
 use crate::storm::{Place, Storm, sample, unblock};
 
 /// The counts of this process, and the topics that are not read.
@@ -15,16 +16,19 @@ pub(super) struct Brake {
     /// The topics of which some records lately named no account of ours.
     counts: HashMap<Arc<str>, Count>,
     stopped: BTreeSet<String>,
-    /// The version of the board from which `stopped` was read.
+    /// The topics that are not read until Redis says how many of their bad records this replica may let pass.
+    waiting: BTreeSet<String>,
+    /// The version of the board from which both were read.
     version: u64,
-    /// A topic was stopped in the present turn of the loop. Nothing more is taken until its partitions are paused.
+    /// In the present turn of the loop a topic was stopped, or began to wait. Nothing more is taken until its partitions are
+    /// paused.
     has_just_stopped: bool,
 }
 
 impl Brake {
     pub(super) fn new(storms: Arc<Storms>) -> Self {
-        let stopped = storms.topics();
-        Self { version: storms.version(), storms, counts: HashMap::new(), stopped, has_just_stopped: false }
+        let (version, stopped, waiting) = (storms.version(), storms.topics(), storms.asking());
+        Self { storms, counts: HashMap::new(), stopped, waiting, version, has_just_stopped: false }
     }
 
     /// Counts a record that was examined. A replayed one does not count: an operator sent it.
@@ -43,8 +47,20 @@ impl Brake {
             return;
         };
         // What was read before the stop still arrives, and says nothing new.
-        if self.stops(topic) {
+        if self.stopped.contains(&**topic) {
             return;
+        }
+        match self.storms.pass(topic) {
+            Pass::Passes => {
+                // After the last one that passes, it is counted anew.
+                self.counts.remove(topic);
+                return;
+            }
+            Pass::Asks => {
+                self.waiting.insert(topic.to_string());
+                self.has_just_stopped = true;
+            }
+            Pass::Judged => {}
         }
         let place = Place { partition: delivery.record.partition, offset: delivery.record.offset };
         if let Some(found) = self.counts.entry(topic.clone()).or_default().bad(reason, place) {
@@ -88,13 +104,13 @@ impl Brake {
             let stopped = self.storms.topics();
             // A topic that is stopped or read on is counted anew.
             self.counts.retain(|topic, _| stopped.contains(&**topic) == self.stopped.contains(&**topic));
-            self.stopped = stopped;
+            (self.stopped, self.waiting) = (stopped, self.storms.asking());
         }
     }
 
     /// Whether this topic is not read.
     pub(super) fn stops(&self, topic: &str) -> bool {
-        !self.stopped.is_empty() && self.stopped.contains(topic)
+        [&self.stopped, &self.waiting].into_iter().any(|topics| !topics.is_empty() && topics.contains(topic))
     }
 
     /// Whether the present batch of records has to end.

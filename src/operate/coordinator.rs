@@ -253,6 +253,7 @@ mod tests {
     use crate::redis::health::Health;
     use crate::storm::Storm;
     use crate::storm::board::Storms;
+    use crate::storm::pass::Pass;
 
     pub(crate) struct World {
         pub(crate) coordinator: Coordinator,
@@ -344,7 +345,7 @@ mod tests {
         storms.stop(Storm { topic: "t".into(), why: "100 records in a row".into(), ..Storm::default() });
         world.look().await;
         let keys = Keys::new("pb");
-        let (found, _) = crate::operate::storms::read_storms(&mut world.connection, &keys).await.unwrap();
+        let (found, ..) = crate::operate::storms::read_storms(&mut world.connection, &keys).await.unwrap();
         assert_eq!(found.keys().collect::<Vec<_>>(), ["t"]);
         assert!(storms.unsaved().is_empty());
 
@@ -356,11 +357,18 @@ mod tests {
         world.set_epoch("e2").await;
         world.look().await;
         let by = By::new(Via::Cli, "li", "mended");
-        let released = crate::operate::storms::release(&mut world.connection, &keys, "t", &by, 7).await;
+        let released = crate::operate::storms::release(&mut world.connection, &keys, "t", Some(50), &by, 7).await;
         assert!(released.unwrap(), "the store has it again");
         assert!(storms.is_stopped("t"));
         world.look().await;
         assert!(!storms.is_stopped("t"));
+
+        // It takes its share of what may pass when it needs it.
+        assert_eq!(storms.pass("t"), Pass::Asks);
+        world.look().await;
+        assert_eq!(storms.pass("t"), Pass::Passes);
+        let (.., left) = crate::operate::storms::read_storms(&mut world.connection, &keys).await.unwrap();
+        assert_eq!(left, [("t".into(), 39)].into());
     }
 
     #[tokio::test]

@@ -9,7 +9,7 @@
 //! | `<prefix>:audit:turn` | the process that publishes them, for at most a minute |
 //! | `<prefix>:replicas`, `<prefix>:replica:<id>` | set of ids; JSON of [`ReplicaSnapshot`], expires after 15 s |
 //! | `<prefix>:orders` | hash: `<topic>/<partition>` to JSON of [`Order`] |
-//! | `<prefix>:storms` | hash: `<topic>:stopped` to JSON of [`crate::storm::Storm`]; `<topic>:released`: a token of the last release |
+//! | `<prefix>:storms` | hash: `<topic>:stopped` to JSON of [`crate::storm::Storm`]; `<topic>:released`: a token of the last release; `<topic>:pass`: how many bad records may still pass |
 //! | `<prefix>:unplaced` | set of `<topic>/<partition>`: parked because they have no offset, until an operator places them |
 //! | `<prefix>:arrived:<topic>:<account>` | exists if the account received from this topic in the last 7 days |
 //! | `<prefix>:topics` | hash: each entry of `kafka.input`, and each input topic that was found, with its id and where it began |

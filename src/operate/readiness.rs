@@ -10,6 +10,7 @@ use serde::Serialize;
 use crate::operate::audit::{AuditRecord, By};
 use crate::operate::report::{AccountRow, BlockedReport, ReplicaState, TopicRow, UnclassifiedAnswer};
 use crate::storm::Storm;
+use crate::storm::pass::Left;
 
 /// A dependency of the worker, as `/ready` shows it.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, JsonSchema)]
@@ -61,6 +62,9 @@ pub struct StatusReport {
     pub topics: Vec<TopicRow>,
     /// Input topics that the storm brake stopped.
     pub storms: Vec<Storm>,
+    /// Input topics of which bad records may still pass without being judged, and how many, beside those that a replica has
+    /// set aside for itself.
+    pub storm_passes: Left,
     /// Answers of platforms that no table lists, which count as retry, on every replica since its start. Somebody has to
     /// look at each kind.
     pub unclassified: Vec<UnclassifiedAnswer>,

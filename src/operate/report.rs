@@ -13,6 +13,7 @@ use crate::operate::snapshot::{LaneLoad, PartitionRow, RefusedTopic};
 use crate::operate::{ConsumerSnapshot, LaneSnapshot, ReplicaSnapshot, SwitchesByAccount};
 use crate::redact::mask_trans_id;
 use crate::storm::Storm;
+use crate::storm::pass::Left;
 
 /// An account's lane, over all replicas.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
@@ -53,6 +54,9 @@ pub struct BlockedReport {
     pub refused: Vec<RefusedTopic>,
     /// Input topics that the storm brake stopped.
     pub storms: Vec<Storm>,
+    /// Input topics of which bad records may still pass without being judged, and how many, beside those that a replica has
+    /// set aside for itself.
+    pub storm_passes: Left,
     /// The ids of the workers whose snapshots were read.
     pub replicas: Vec<String>,
     /// Every consumer of those workers.
@@ -235,7 +239,7 @@ fn partitions(snapshots: &[ReplicaSnapshot], now_ms: i64) -> impl Iterator<Item 
 pub fn blocked(
     configured: &[(&'static str, Arc<str>)],
     lanes: &SwitchesByAccount,
-    storms: Vec<Storm>,
+    (storms, storm_passes): (Vec<Storm>, Left),
     snapshots: &[ReplicaSnapshot],
     now_ms: i64,
 ) -> BlockedReport {
@@ -243,6 +247,7 @@ pub fn blocked(
         partitions: partitions(snapshots, now_ms).collect(),
         lanes: accounts(configured, lanes, snapshots),
         storms,
+        storm_passes,
         refused: snapshots.iter().flat_map(|replica| replica.refused.clone()).collect(),
         replicas: snapshots.iter().map(|replica| replica.id.clone()).collect(),
         consumers: snapshots
@@ -312,7 +317,7 @@ mod tests {
         let shown = |trans_id: &str| {
             let mut replica = replica("a", 1, "flowing", "");
             replica.partitions[0].trans_id = Some(trans_id.to_owned());
-            blocked(&configured(), &SwitchesByAccount::new(), Vec::new(), &[replica], 600).partitions[0]
+            blocked(&configured(), &SwitchesByAccount::new(), Default::default(), &[replica], 600).partitions[0]
                 .trans_id
                 .clone()
                 .unwrap()
@@ -342,7 +347,7 @@ mod tests {
         let report = blocked(
             &configured(),
             &SwitchesByAccount::new(),
-            Vec::new(),
+            Default::default(),
             &[replica("b", 2, "flowing", ""), replica("a", 1, "flowing", "")],
             600,
         );

@@ -12,6 +12,7 @@ use crate::operate::lanes::{SwitchesByAccount, read_lanes};
 use crate::operate::snapshot::{ReplicaSnapshot, read_snapshots};
 use crate::operate::storms::read_storms;
 use crate::storm::Storm;
+use crate::storm::pass::Left;
 
 /// How long what was read is shown to all clients, so that many open pages cost one read.
 const FRESH: Duration = Duration::from_millis(500);
@@ -29,6 +30,7 @@ pub(super) struct All {
     pub(super) lanes: SwitchesByAccount,
     pub(super) replicas: Vec<ReplicaSnapshot>,
     pub(super) storms: Vec<Storm>,
+    pub(super) storm_passes: Left,
     pub(super) audit_waiting: Option<u64>,
 }
 
@@ -60,10 +62,12 @@ async fn ask(connection: &mut Option<MultiplexedConnection>, client: &Client, ke
             None => crate::redis::connect(client).await.ok()?,
         };
         let read = async {
+            let (storms, _, storm_passes) = read_storms(&mut c, keys).await?;
             RedisResult::Ok(All {
                 lanes: read_lanes(&mut c, keys).await?,
                 replicas: read_snapshots(&mut c, keys).await?,
-                storms: read_storms(&mut c, keys).await?.0.into_values().collect(),
+                storms: storms.into_values().collect(),
+                storm_passes,
                 audit_waiting: Some(audit::waiting(&mut c, keys).await?.len() as u64),
             })
         };

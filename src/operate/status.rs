@@ -191,6 +191,7 @@ impl Status for WorkerStatus {
                 replicas,
                 topics,
                 storms: all.storms,
+                storm_passes: all.storm_passes,
                 audit_waiting: all.audit_waiting,
             }
         })
@@ -206,7 +207,7 @@ impl Status for WorkerStatus {
     fn blocked(&self) -> BoxFuture<'_, BlockedReport> {
         Box::pin(async {
             let all = self.all_replicas().await;
-            report::blocked(&self.configured(), &all.lanes, all.storms, &all.replicas, now_ms())
+            report::blocked(&self.configured(), &all.lanes, (all.storms, all.storm_passes), &all.replicas, now_ms())
         })
     }
 

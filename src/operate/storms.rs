@@ -1,5 +1,6 @@
 //! Topics that the storm brake stopped, as Redis keeps them for every replica: a worker stops a topic, and an operator
-//! releases it. A release leaves a token, so that a worker that remembers an older stop does not set it again.
+//! releases it. A release leaves a token, so that a worker that remembers an older stop does not set it again. It may leave
+//! a number too: so many bad records may pass without being judged.
 
 use std::collections::BTreeMap;
 
@@ -10,7 +11,8 @@ use crate::operate::audit::{self, AuditRecord, Change};
 use crate::operate::{By, Keys, json};
 use crate::redis::scripts::Script;
 use crate::storm::Storm;
-use crate::storm::board::Releases;
+use crate::storm::board::{Found, Releases};
+use crate::storm::pass::Left;
 
 /// The stopped topics, by name.
 pub type StormsByTopic = BTreeMap<String, Storm>;
@@ -18,28 +20,30 @@ pub type StormsByTopic = BTreeMap<String, Storm>;
 // Kafka allows no colon in the name of a topic.
 const STOPPED: &str = ":stopped";
 const RELEASED: &str = ":released";
+const PASS: &str = ":pass";
 
-fn parse(hash: BTreeMap<String, String>) -> (StormsByTopic, Releases) {
-    let (mut storms, mut releases) = (StormsByTopic::new(), Releases::new());
+fn parse(hash: BTreeMap<String, String>) -> Found {
+    let (mut storms, mut releases, mut left) = (StormsByTopic::new(), Releases::new(), Left::new());
     for (field, value) in hash {
         if let Some(topic) = field.strip_suffix(STOPPED) {
             let storm = serde_json::from_str(&value).unwrap_or_else(|_| Storm::unreadable(topic));
             storms.insert(topic.to_owned(), Storm { topic: topic.to_owned(), ..storm });
         } else if let Some(topic) = field.strip_suffix(RELEASED) {
             releases.insert(topic.to_owned(), value);
+        } else if let Some(topic) = field.strip_suffix(PASS) {
+            // Below 0 where a replica asked for more than there was.
+            left.extend(value.parse::<u64>().ok().filter(|left| *left > 0).map(|left| (topic.to_owned(), left)));
         }
     }
-    (storms, releases)
+    left.retain(|topic, _| !storms.contains_key(topic));
+    (storms, releases, left)
 }
 
-/// Reads the stopped topics, and the tokens of releases.
+/// Reads the stopped topics, the tokens of releases, and how many bad records may still pass.
 ///
 /// # Errors
 /// Fails if Redis does not answer. The caller keeps what it knew.
-pub async fn read_storms(
-    connection: &mut MultiplexedConnection,
-    keys: &Keys,
-) -> RedisResult<(StormsByTopic, Releases)> {
+pub async fn read_storms(connection: &mut MultiplexedConnection, keys: &Keys) -> RedisResult<Found> {
     Ok(parse(::redis::cmd("HGETALL").arg(keys.storms()).query_async(connection).await?))
 }
 
@@ -77,7 +81,8 @@ pub async fn stop(
     Ok(new)
 }
 
-/// Lets a topic be read on. Returns `false` if it was not stopped. The release and its audit entry are one transaction.
+/// Lets a topic be read on; with `pass`, so many bad records may pass before it is judged again. Returns `false` if it was
+/// not stopped. The release and its audit entry are one transaction.
 ///
 /// # Errors
 /// Fails for the same reasons as [`stop`].
@@ -85,27 +90,53 @@ pub async fn release(
     connection: &mut MultiplexedConnection,
     keys: &Keys,
     topic: &str,
+    pass: Option<u64>,
     by: &By,
     now_ms: i64,
 ) -> RedisResult<bool> {
-    let (storms, _) = read_storms(connection, keys).await?;
+    let (storms, ..) = read_storms(connection, keys).await?;
     if !storms.contains_key(topic) {
         return Ok(false);
     }
     let record = entry(Change::UnblockStorm, topic, by, now_ms);
+    let record = AuditRecord { counts: pass.map(|pass| ("pass".to_owned(), pass)).into_iter().collect(), ..record };
     let mut pipe = ::redis::pipe();
     pipe.atomic();
     pipe.cmd("HDEL").arg(keys.storms()).arg(format!("{topic}{STOPPED}"));
     // The token is unique, so that it differs from every other one.
     let token = format!("{now_ms} {:016x}", rand::random::<u64>());
     pipe.cmd("HSET").arg(keys.storms()).arg(format!("{topic}{RELEASED}")).arg(token).ignore();
+    let field = format!("{topic}{PASS}");
+    match pass {
+        Some(pass) => pipe.cmd("HSET").arg(keys.storms()).arg(field).arg(pass).ignore(),
+        // What an order of before has left.
+        None => pipe.cmd("HDEL").arg(keys.storms()).arg(field).ignore(),
+    };
     audit::push(&mut pipe, keys, &record);
     let (was_stopped,): (bool,) = pipe.query_async(connection).await?;
-    if !was_stopped {
-        // Another operator was quicker.
+    // Where another operator was quicker, the number counts all the same, so its entry stays.
+    let is_obeyed = was_stopped || pass.is_some();
+    if !is_obeyed {
         audit::take_back(connection, keys, &record).await?;
     }
-    Ok(was_stopped)
+    Ok(is_obeyed)
+}
+
+/// Takes a share of what may still pass of a topic. Returns the size of the share, and what is left after it. A share
+/// whose answer is lost is lost too: the topic is judged that much earlier.
+///
+/// # Errors
+/// Fails if Redis does not answer.
+pub async fn take_share(
+    connection: &mut MultiplexedConnection,
+    keys: &Keys,
+    topic: &str,
+    wanted: u64,
+) -> RedisResult<(u64, u64)> {
+    let mut cmd = ::redis::cmd("HINCRBY");
+    cmd.arg(keys.storms()).arg(format!("{topic}{PASS}")).arg(-i64::try_from(wanted).unwrap_or(i64::MAX));
+    let left: i64 = cmd.query_async(connection).await?;
+    Ok((wanted.saturating_sub(left.min(0).unsigned_abs()), left.max(0).unsigned_abs()))
 }
 
 /// Writes the known stops back into a store that lost them, except for topics that were released since.
@@ -149,14 +180,14 @@ mod tests {
         assert!(stop(&mut c, &keys, &storm, &by, None, 5).await.unwrap());
         let later = Storm { since_ms: 9, ..storm.clone() };
         assert!(!stop(&mut c, &keys, &later, &by, None, 9).await.unwrap(), "the first cause stays");
-        let (storms, releases) = read_storms(&mut c, &keys).await.unwrap();
+        let (storms, releases, _) = read_storms(&mut c, &keys).await.unwrap();
         assert_eq!((storms, releases.len()), (StormsByTopic::from([("t".into(), storm.clone())]), 0));
 
-        assert!(!release(&mut c, &keys, "other", &by, 10).await.unwrap());
-        assert!(release(&mut c, &keys, "t", &by, 10).await.unwrap());
-        assert!(!release(&mut c, &keys, "t", &by, 11).await.unwrap());
+        assert!(!release(&mut c, &keys, "other", None, &by, 10).await.unwrap());
+        assert!(release(&mut c, &keys, "t", None, &by, 10).await.unwrap());
+        assert!(!release(&mut c, &keys, "t", None, &by, 11).await.unwrap());
         assert!(!stop(&mut c, &keys, &later, &by, None, 12).await.unwrap(), "it was seen before the release");
-        let (storms, releases) = read_storms(&mut c, &keys).await.unwrap();
+        let (storms, releases, _) = read_storms(&mut c, &keys).await.unwrap();
         assert!(storms.is_empty());
         assert!(stop(&mut c, &keys, &later, &by, releases.get("t").map(String::as_str), 13).await.unwrap());
 
@@ -179,9 +210,42 @@ mod tests {
 
     #[test]
     fn an_entry_that_cannot_be_read_keeps_its_topic_stopped() {
-        let hash = [("t:stopped", "garbage"), ("t:released", "7 a"), ("other", "x")];
-        let (storms, releases) = parse(hash.map(|(field, value)| (field.to_owned(), value.to_owned())).into());
+        let hash = [("t:stopped", "garbage"), ("t:released", "7 a"), ("other", "x"), ("t:pass", "7"), ("u:pass", "8")];
+        let (storms, releases, left) = parse(hash.map(|(field, value)| (field.to_owned(), value.to_owned())).into());
         assert_eq!(storms["t"], Storm::unreadable("t"));
         assert_eq!(releases, Releases::from([("t".into(), "7 a".into())]));
+        assert_eq!(left, Left::from([("u".into(), 8)]), "of a stopped topic nothing passes");
+    }
+
+    #[tokio::test]
+    async fn a_number_that_may_pass_is_shared_audited_and_ends_with_the_next_stop() {
+        let store = Store::start().unwrap();
+        let client = crate::redis::Config::stub(store.url()).client().unwrap();
+        let mut c = crate::redis::connect(&client).await.unwrap();
+        let (keys, by) = (Keys::new("pb"), By::new(Via::Cli, "li", "the backlog is known"));
+        let storm = Storm { topic: "t".into(), ..Storm::default() };
+        assert!(!release(&mut c, &keys, "t", Some(25), &by, 4).await.unwrap());
+        assert!(stop(&mut c, &keys, &storm, &by, None, 5).await.unwrap());
+        assert!(release(&mut c, &keys, "t", Some(25), &by, 6).await.unwrap());
+        let (_, releases, left) = read_storms(&mut c, &keys).await.unwrap();
+        assert_eq!(left, Left::from([("t".into(), 25)]));
+        let mut shares = Vec::new();
+        for _ in 0..4 {
+            shares.push(take_share(&mut c, &keys, "t", 10).await.unwrap());
+        }
+        assert_eq!(shares, [(10, 15), (10, 5), (5, 0), (0, 0)]);
+        assert_eq!(read_storms(&mut c, &keys).await.unwrap().2, Left::new());
+        let seen = releases.get("t").map(String::as_str);
+        assert!(stop(&mut c, &keys, &storm, &by, seen, 7).await.unwrap());
+        assert!(release(&mut c, &keys, "t", Some(40), &by, 8).await.unwrap());
+        let (_, releases, _) = read_storms(&mut c, &keys).await.unwrap();
+        let seen = releases.get("t").map(String::as_str);
+        assert!(stop(&mut c, &keys, &storm, &by, seen, 9).await.unwrap());
+        assert!(release(&mut c, &keys, "t", None, &by, 10).await.unwrap());
+        assert_eq!(read_storms(&mut c, &keys).await.unwrap().2, Left::new(), "an order of before");
+        let audited = audit::waiting(&mut c, &keys).await.unwrap();
+        let orders = audited.iter().filter(|entry| entry.what == "unblock storm");
+        let passes: Vec<_> = orders.map(|entry| entry.counts.get("pass").copied()).collect();
+        assert_eq!(passes, [Some(25), Some(40), None]);
     }
 }

@@ -8,6 +8,7 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 use tokio::sync::Notify;
 
 use crate::storm::Storm;
+use crate::storm::pass::{Left, Pass, Passes};
 
 /// The token of each topic's last release. A token that differs from the one seen at a stop is newer than the stop.
 pub type Releases = BTreeMap<String, String>;
@@ -28,7 +29,11 @@ struct Inner {
     /// Topics that were stopped here and that Redis does not know yet, each with the token of the last release before.
     unsaved: BTreeMap<String, Option<String>>,
     releases: Releases,
+    passes: Passes,
 }
+
+/// What Redis holds: the stopped topics by name, the releases, and how many bad records may still pass.
+pub type Found = (BTreeMap<String, Storm>, Releases, Left);
 
 /// What changed at the last look into Redis.
 #[derive(Debug, Default, PartialEq, Eq)]
@@ -49,7 +54,7 @@ impl Storms {
         &self.id
     }
 
-    /// A number that changes whenever the stopped topics change.
+    /// A number that changes whenever the stopped topics change, or those that wait for a share.
     pub fn version(&self) -> u64 {
         self.version.load(SeqCst)
     }
@@ -84,7 +89,7 @@ impl Storms {
         true
     }
 
-    /// Waits until a topic is stopped here.
+    /// Waits until a topic is stopped here, or asks for a share.
     pub async fn news(&self) {
         self.news.notified().await;
     }
@@ -101,9 +106,36 @@ impl Storms {
         self.lock().unsaved.remove(topic);
     }
 
+    /// Decides whether a bad record passes without being judged. If it asks, [`Storms::news`] tells of it.
+    pub fn pass(&self, topic: &str) -> Pass {
+        let pass = self.lock().passes.one(topic);
+        if pass == Pass::Asks {
+            self.news.notify_one();
+        }
+        pass
+    }
+
+    /// The topics that wait for a share of what may pass.
+    pub fn asking(&self) -> BTreeSet<String> {
+        self.lock().passes.asking().cloned().collect()
+    }
+
+    /// The same, each with the size of the share.
+    pub fn wanted(&self) -> Vec<(String, u64)> {
+        let inner = self.lock();
+        inner.passes.asking().map(|topic| (topic.clone(), inner.passes.wanted(topic))).collect()
+    }
+
+    /// Adds a share that was taken of what Redis had, and what it has left.
+    pub fn give(&self, topic: &str, share: u64, left: u64) {
+        self.lock().passes.give(topic, share, left);
+        self.version.fetch_add(1, SeqCst);
+    }
+
     /// Takes over what Redis holds. A stop that Redis does not know yet stays; and if the store has `forgotten`
-    /// everything, so does what was known before, unless the topic was released since.
-    pub fn obey(&self, mut found: BTreeMap<String, Storm>, releases: Releases, forgotten: bool) -> Changed {
+    /// everything, so does what was known before, unless the topic was released since. A share ends with the next stop or
+    /// release.
+    pub fn obey(&self, (mut found, releases, left): Found, forgotten: bool) -> Changed {
         let mut inner = self.lock();
         for (topic, storm) in &inner.stopped {
             let release = releases.get(topic);
@@ -115,7 +147,9 @@ impl Storms {
         let stopped: Vec<_> =
             found.values().filter(|storm| !inner.stopped.contains_key(&storm.topic)).cloned().collect();
         let released: Vec<_> = inner.stopped.keys().filter(|topic| !found.contains_key(*topic)).cloned().collect();
-        let changed = inner.stopped != found;
+        let Inner { releases: old, passes, .. } = &mut *inner;
+        let is_answered = passes.obey(left, |topic| found.contains_key(topic) || releases.get(topic) != old.get(topic));
+        let changed = inner.stopped != found || is_answered;
         inner.stopped = found;
         inner.releases = releases;
         drop(inner);
@@ -154,19 +188,19 @@ mod tests {
     #[test]
     fn a_stop_that_redis_does_not_know_yet_stays_and_is_told_once() {
         let storms = Storms::new("r1");
-        storms.obey(BTreeMap::new(), releases("1"), false);
+        storms.obey((BTreeMap::new(), releases("1"), Left::new()), false);
         let before = storms.version();
         assert!(storms.stop(storm("t")) && !storms.stop(storm("t")));
         assert_ne!(storms.version(), before);
         assert_eq!(storms.unsaved(), [(storm("t"), Some("1".into()))]);
-        assert_eq!(storms.obey(BTreeMap::new(), releases("1"), false), Changed::default());
+        assert_eq!(storms.obey((BTreeMap::new(), releases("1"), Left::new()), false), Changed::default());
         assert!(storms.is_stopped("t"));
         storms.saved("t");
         assert!(storms.unsaved().is_empty());
-        assert_eq!(storms.obey(found(&["t"]), releases("1"), false), Changed::default());
+        assert_eq!(storms.obey((found(&["t"]), releases("1"), Left::new()), false), Changed::default());
         let version = storms.version();
         let released = Changed { stopped: vec![], released: vec!["t".into()] };
-        assert_eq!(storms.obey(BTreeMap::new(), releases("2"), false), released);
+        assert_eq!(storms.obey((BTreeMap::new(), releases("2"), Left::new()), false), released);
         assert!(!storms.is_stopped("t") && storms.version() != version);
     }
 
@@ -174,20 +208,44 @@ mod tests {
     fn what_another_replica_stops_is_stopped_here_too() {
         let storms = Storms::new("r1");
         let changed = Changed { stopped: vec![storm("t")], released: vec![] };
-        assert_eq!(storms.obey(found(&["t"]), Releases::new(), false), changed);
+        assert_eq!(storms.obey((found(&["t"]), Releases::new(), Left::new()), false), changed);
         assert_eq!((storms.topics(), storms.all().len()), (BTreeSet::from(["t".to_owned()]), 1));
         let version = storms.version();
-        assert_eq!(storms.obey(found(&["t"]), Releases::new(), false), Changed::default());
+        assert_eq!(storms.obey((found(&["t"]), Releases::new(), Left::new()), false), Changed::default());
         assert_eq!(storms.version(), version);
     }
 
     #[test]
     fn a_store_that_lost_its_data_releases_nothing_but_an_operator_does() {
         let storms = Storms::new("r1");
-        storms.obey(found(&["t"]), releases("1"), false);
-        storms.obey(BTreeMap::new(), Releases::new(), true);
+        storms.obey((found(&["t"]), releases("1"), Left::new()), false);
+        storms.obey((BTreeMap::new(), Releases::new(), Left::new()), true);
         assert!(storms.is_stopped("t"), "the store was flushed");
-        storms.obey(BTreeMap::new(), releases("2"), true);
+        storms.obey((BTreeMap::new(), releases("2"), Left::new()), true);
         assert!(!storms.is_stopped("t"));
+    }
+
+    #[test]
+    fn a_share_is_asked_for_and_ends_with_the_next_stop_or_release() {
+        let storms = Storms::new("r1");
+        let left = |left| Left::from([("t".into(), left)]);
+        storms.obey((found(&["t"]), releases("1"), Left::new()), false);
+        storms.obey((BTreeMap::new(), releases("2"), left(400)), false);
+        assert_eq!((storms.pass("u"), storms.pass("t")), (Pass::Judged, Pass::Asks));
+        assert_eq!((storms.asking().len(), storms.wanted()), (1, vec![("t".into(), 21)]));
+        let version = storms.version();
+        storms.give("t", 20, 380);
+        assert!(storms.asking().is_empty() && storms.version() != version);
+        storms.obey((BTreeMap::new(), releases("2"), left(380)), false);
+        assert_eq!(storms.pass("t"), Pass::Passes);
+        storms.obey((BTreeMap::new(), releases("3"), left(7)), false);
+        assert_eq!(storms.pass("t"), Pass::Asks, "the share was of another order");
+        let version = storms.version();
+        storms.obey((BTreeMap::new(), releases("3"), Left::new()), false);
+        assert!(storms.asking().is_empty() && storms.version() != version, "nothing is left to wait for");
+        storms.obey((BTreeMap::new(), releases("4"), left(100)), false);
+        storms.give("t", 10, 90);
+        storms.obey((found(&["t"]), releases("4"), Left::new()), false);
+        assert_eq!(storms.pass("t"), Pass::Judged);
     }
 }

@@ -150,3 +150,67 @@ fn without_redis_a_topic_is_stopped_here_and_redis_is_told_later() {
     w.settle(secs(90));
     w.ledger(&Check::EXACT);
 }
+
+#[test]
+fn a_backlog_of_bad_records_passes_by_one_order_over_both_replicas_and_then_the_brake_judges() {
+    let mut w = World::new("storm-pass");
+    let account = w.account("acme-ps", Platform::Qihoo360);
+    w.create_input();
+    let input = w.topic("conversions");
+    let mut workers = [w.worker(), w.worker()];
+    workers.iter_mut().for_each(Worker::start);
+    let replicas = |worker: &Worker| ask(worker, "/api/v1/status").1["replicas"].as_array().map_or(0, Vec::len);
+    eventually(secs(60), "both run", || workers.iter().all(|worker| replicas(worker) == 2));
+    let stopped = |workers: &[Worker]| workers.iter().all(|worker| is_stopped(worker, &input));
+    // Each replica owns two of the four partitions.
+    let total = 4 * 750;
+    for partition in 0..4 {
+        let mut events = garbage(300);
+        events.extend(w.make.orders("acme-ps", 10));
+        events.extend(garbage(450));
+        events.extend(w.make.orders("acme-ps", 10));
+        w.publish_at(events, None, Some(partition));
+    }
+    eventually(secs(60), "both have stopped it", || stopped(&workers));
+
+    let order = |pass: &str| {
+        let words = ["unblock", "storm", "--topic", &input, "--pass", pass, "--reason", "the backlog is known"];
+        workers[0].must(&words)
+    };
+    // It stops again after no more than this number, and what each replica judges.
+    std::thread::sleep(secs(2));
+    let before = w.dead_letters().len();
+    assert!(order("1000").contains("up to 1000 bad records pass"));
+    eventually(secs(60), "it is read on", || w.dead_letters().len() > before);
+    eventually(secs(90), "it stops again", || stopped(&workers));
+    std::thread::sleep(secs(3));
+    let passed = w.dead_letters().len() - before;
+    assert!((1_000..=1_000 + 300).contains(&passed), "{passed} have passed");
+
+    // A number that is larger than the backlog brings it to its end, and what is left of it is shown.
+    order("5000000");
+    w.settle(secs(90));
+    assert_eq!((w.dead_letters().len(), account.executed()), (total, 80));
+    assert!(workers.iter().all(|worker| !is_stopped(worker, &input)));
+    let left = ask(&workers[1], "/api/v1/status").1["storm_passes"][&input].as_u64().unwrap_or_default();
+    assert!((4_900_000..5_000_000).contains(&left), "{left}");
+    assert!(workers[0].must(&["blocked"]).contains(&format!("still lets {left} bad records of {input} pass")));
+    assert_eq!(ask(&workers[0], "/api/v1/blocked").1["storm_passes"][&input], left);
+
+    // A worker that is started anew goes on with what is left.
+    workers[0].stop();
+    workers[0].launch();
+    eventually(secs(60), "it runs again", || workers[0].ready());
+    (0..4).for_each(|partition| w.publish_at(garbage(150), None, Some(partition)));
+    w.settle(secs(90));
+    assert_eq!(w.dead_letters().len(), total + 600);
+    assert!(workers.iter().all(|worker| !is_stopped(worker, &input)));
+    let numbers = || -> Vec<_> {
+        let entries = w.records("audit");
+        let entries =
+            entries.iter().filter_map(|record| serde_json::from_slice::<Value>(record.value.as_deref()?).ok());
+        entries.filter(|entry| entry["what"] == "unblock storm").map(|entry| entry["counts"]["pass"].clone()).collect()
+    };
+    eventually(secs(30), "both orders are audited", || numbers() == [1_000, 5_000_000]);
+    w.ledger(&Check::EXACT);
+}

@@ -30,8 +30,8 @@ pub async fn restore_switches(
             ::redis::RedisResult::Ok((switches, unplaced, stopped))
         };
         match read.await {
-            Ok((all, places, (stopped, releases))) => {
-                storms.obey(stopped, releases, false);
+            Ok((all, places, stopped)) => {
+                storms.obey(stopped, false);
                 *unplaced.lock().unwrap_or_else(PoisonError::into_inner) = places;
                 for lane in lanes.iter() {
                     lane.switches.obey(&all.get(&*lane.id.account_name).cloned().unwrap_or_default());

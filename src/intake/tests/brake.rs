@@ -80,7 +80,7 @@ fn a_release_lets_the_topic_go_on_and_its_counts_begin_anew() {
     world.turn();
     assert!(world.is_stopped("t"));
     world.storms.saved("t");
-    world.storms.obey(Default::default(), Default::default(), false);
+    world.storms.obey(Default::default(), false);
     world.turn();
     assert!(!world.is_stopped("t"));
     world.garbage("t", 99);
@@ -94,14 +94,70 @@ fn what_another_replica_stopped_is_not_read_and_what_was_counted_here_is_forgott
     let mut world = World::new(10_000, 1 << 24);
     world.garbage("t", 99);
     let storm = crate::storm::Storm { topic: "t".into(), ..Default::default() };
-    world.storms.obey([("t".into(), storm)].into(), Default::default(), false);
+    world.storms.obey(([("t".into(), storm)].into(), Default::default(), Default::default()), false);
     world.turn();
     assert!(world.is_stopped("t") && world.intake.may_poll() == Flow::Poll);
-    world.storms.obey(Default::default(), Default::default(), false);
+    world.storms.obey(Default::default(), false);
     world.turn();
     world.garbage("t", 99);
     assert!(!world.is_stopped("t"));
     world.intake.leaving(&Assignment::new("t".into(), 0, 1));
     world.garbage("t", 99);
     assert!(!world.is_stopped("t"), "another member has read what was before");
+}
+
+#[test]
+fn what_an_operator_lets_pass_is_not_judged_and_then_the_window_is_empty() {
+    let mut world = World::new(10_000, 1 << 24);
+    world.garbage("t", 100);
+    world.turn();
+    world.storms.saved("t");
+    let released = |left: u64| -> crate::storm::board::Found {
+        (Default::default(), [("t".into(), "1".into())].into(), [("t".into(), left)].into())
+    };
+    world.storms.obey(released(300), false);
+    world.turn();
+    assert!(!world.is_stopped("t"));
+
+    // The first one asks for a share, and the topic waits for it.
+    world.garbage("t", 1);
+    assert!(world.is_stopped("t") && world.intake.may_poll() == Flow::Skip);
+    world.turn();
+    assert!(world.is_stopped("t") && world.intake.may_poll() == Flow::Poll, "other topics flow");
+    assert!(world.storms.all().is_empty() && world.storms.asking().contains("t"));
+    world.storms.give("t", 300, 0);
+    world.turn();
+    assert!(!world.is_stopped("t"));
+    world.garbage("t", 149);
+    world.receive("t", "a");
+    world.garbage("u", 99);
+    world.garbage("t", 150);
+    assert!(
+        !world.is_stopped("t") && !world.is_stopped("u"),
+        "300 pass with the one that asked, and another topic is judged"
+    );
+    world.garbage("t", 99);
+    assert!(!world.is_stopped("t"));
+    world.garbage("t", 1);
+    assert!(world.is_stopped("t"));
+    let storms = world.storms.all();
+    assert_eq!((storms.len(), &storms[0].counts), (1, &[("malformed".into(), 100)].into()));
+}
+
+#[test]
+fn a_topic_that_waits_for_a_share_goes_on_if_nothing_is_left_and_is_judged() {
+    let mut world = World::new(10_000, 1 << 24);
+    let released = |left: &[u64]| -> crate::storm::board::Found {
+        let left = left.iter().map(|left| ("t".to_owned(), *left)).collect();
+        (Default::default(), [("t".into(), "1".into())].into(), left)
+    };
+    world.storms.obey(released(&[300]), false);
+    world.garbage("t", 1);
+    world.turn();
+    assert!(world.is_stopped("t"));
+    world.storms.obey(released(&[]), false);
+    world.turn();
+    assert!(!world.is_stopped("t"));
+    world.garbage("t", 100);
+    assert!(world.is_stopped("t") && world.storms.is_stopped("t"));
 }

@@ -16,8 +16,13 @@ impl Coordinator {
             storms::stop(c, &self.keys, &storm, &by, seen.as_deref(), now_ms()).await?;
             self.storms.saved(&storm.topic);
         }
-        let (found, releases) = storms::read_storms(c, &self.keys).await?;
-        let changed = self.storms.obey(found, releases, self.health.has_forgotten());
+        for (topic, wanted) in self.storms.wanted() {
+            let (share, left) = storms::take_share(c, &self.keys, &topic, wanted).await?;
+            self.storms.give(&topic, share, left);
+        }
+        let found = storms::read_storms(c, &self.keys).await?;
+        let left = found.2.clone();
+        let changed = self.storms.obey(found, self.health.has_forgotten());
         for storm in changed.stopped {
             tracing::warn!(
                 kafka.topic = storm.topic,
@@ -30,7 +35,8 @@ impl Coordinator {
             );
         }
         for topic in changed.released {
-            tracing::info!(kafka.topic = topic, "a topic that the storm brake had stopped is read on");
+            let pass = left.get(&topic).copied().unwrap_or(0);
+            tracing::info!(kafka.topic = topic, pass, "a topic that the storm brake had stopped is read on");
         }
         Ok(())
     }

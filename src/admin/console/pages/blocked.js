@@ -22,11 +22,12 @@ export function Blocked({ query }) {
     [t("Replica", "副本"), (row) => muted(row.replica)],
   ];
   return html`<${Page} title=${t("Blocked partitions", "受阻分区")} sub=${t("The oldest unfinished record holds the others back.", "最早未完成的记录会阻挡其余记录。")}>
-    <${Fed} of=${report}>${({ partitions, refused, consumers, replays, storms = [] }) => {
+    <${Fed} of=${report}>${({ partitions, refused, consumers, replays, storms = [], storm_passes = {} }) => {
       const shown = partitions.filter((row) => all || (row.offset !== null && row.reason !== "rollout") || row.parked);
       return html`
       ${consumers.filter((one) => one.unconfirmed_ms !== null).map((one) => html`<${Warning} key=${one.replica + one.name} title=${t(`${one.replica}: no commit for ${span(one.unconfirmed_ms)}`, `${one.replica}：${span(one.unconfirmed_ms)}没有提交`)}>${one.last_error} ${t("It sends nothing meanwhile. Look at Kafka.", "在此期间不发送。请检查 Kafka。")}<//>`)}
-      ${storms.map((one) => html`<${Warning} key=${one.topic} title=${stormed(one)}>${summary(one)} ${time(one.since_ms)} ${muted(one.replica)}<br />${t("The last one", "最后一条")} (${one.reason} · ${one.detail}): <code>${one.sample}</code><br />${t("To go on:", "恢复读取：")} <code>${one.unblock}</code><//>`)}
+      ${storms.map((one) => html`<${Warning} key=${one.topic} title=${stormed(one)}>${summary(one)} ${time(one.since_ms)} ${muted(one.replica)}<br />${t("The last one", "最后一条")} (${one.reason} · ${one.detail}): <code>${one.sample}</code><br />${t("To go on:", "恢复读取：")} <code>${one.unblock}</code> ${t("If a backlog of bad records is left, --pass N lets so many become dead letters first.", "若仍有大量错误记录积压，可加 --pass N，先让 N 条进入死信。")}<//>`)}
+      ${Object.keys(storm_passes).length > 0 && html`<ul class="hint">${Object.entries(storm_passes).map(([topic, left]) => html`<li key=${topic}>${t(`The storm brake still lets ${count(left)} bad records of ${topic} pass`, `风暴制动仍允许 ${topic} 的 ${count(left)} 条错误记录通过`)}</li>`)}</ul>`}
       ${refused.map((one) => html`<${Warning} key=${one.replica + one.topic} title=${refusing(one)}>${one.why} ${t(`${count(one.records)} are held on ${one.replica}`, `${one.replica} 上有 ${count(one.records)} 条等待`)} ${time(one.since_ms)}<//>`)}
       ${replays.length > 0 && html`<ul class="hint">${replays.map((one) => html`<li key=${one.id + one.account}>${t("Replay", "重放")} <a href=${link(["replays", one.id])}>${code(one.id)}</a> ${one.account && toLane(one.account)} ${t("waits:", "等待：")} ${one.why}</li>`)}</ul>`}
       <${Section} id="partitions" title=${t(`${shown.length} of ${partitions.length} partitions`, `${partitions.length} 个分区中的 ${shown.length} 个`)} note=${!all && t("Those with something unfinished.", "存在未完成记录的分区。")}
