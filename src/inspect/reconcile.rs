@@ -1,8 +1,8 @@
 //! Compares the records of a range of the input with what became of them, and names those that have no end.
 //!
 //! The order of the questions matters, because records move on meanwhile: first the positions of both groups, then the ends
-//! of tiers and parking topics, then the ends of receipts and dead letters. So a record is found where it was or where it
-//! has gone, and a record is missing only if it is nowhere.
+//! of the input, of tiers and of parking topics, then the ends of receipts and dead letters. So a record is found where it was
+//! or where it has gone, and a record is missing only if it is nowhere.
 
 mod book;
 mod found;
@@ -62,6 +62,9 @@ pub fn reconcile(
         [] => BTreeMap::new(),
         some => cluster.committed(&kafka.group, some)?,
     };
+    // All partitions of the topics, because a replayed copy may have gone to another one.
+    let of_range = |topic: &str| input.iter().any(|span| span.topic == topic);
+    let unread = scan::unfinished(&cluster, &kafka.group, spans(&cluster, of_range)?)?;
     let names = WaitingNames::new(&kafka.retry_prefix, &kafka.parked_prefix);
     let waiting = |topic: &str| names.is_tier(topic) || names.is_parking(topic);
     // Their positions are read before their ends.
@@ -99,7 +102,13 @@ pub fn reconcile(
         scan::read(kafka, early, progress, &take)?;
         go_on()?;
     }
-    let book = book.into_inner().unwrap_or_else(PoisonError::into_inner);
+    let may_be_replayed = locked().may_be_replayed();
+    if may_be_replayed {
+        scan::read(kafka, unread, progress, &|record| locked().unread(&record))?;
+        go_on()?;
+    }
+    let mut book = book.into_inner().unwrap_or_else(PoisonError::into_inner);
+    book.close_ends();
     let missing = read_keys(kafka, book.missing(limits.named), progress)?;
     go_on()?;
     let oldest_receipt_ms = book.oldest_receipt_ms().filter(|_| all_read);

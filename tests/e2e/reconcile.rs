@@ -1,7 +1,7 @@
 //! `postback reconcile` against real Kafka: it finds one outcome that was deleted by hand, and knows what is open. Over
 //! HTTP a worker does the same in the background.
 
-use crate::support::event::Expect;
+use crate::support::event::{Event, Expect};
 use crate::support::platform::{Action, Platform, Rule};
 use crate::support::records::{Publisher, Record};
 use crate::support::worker::{Output, Worker};
@@ -123,52 +123,63 @@ fn what_waits_is_open_and_a_replayed_copy_counts_to_what_it_repeats() {
     w.set("retry.inline.max_retries", 0);
     let mut worker = w.started();
     let (mut tried, mut parked) = (w.make.order("acme-ps"), w.make.order("acme-ms"));
-    let mut refused = w.make.order("acme-ps");
+    let (mut refused, mut refused_too) = (w.make.order("acme-ps"), w.make.order("acme-ps"));
     (tried.expect, parked.expect) = (Expect::Open, Expect::Open);
     refused.expect = Expect::Dead { reason: "rejected", field: "" };
+    refused_too.expect = Expect::Dead { reason: "rejected", field: "" };
     account.rules(vec![
         Rule::all(Action::Status(500, None)).about([tried.ident()]),
         Rule::all(Action::Errno(3)).about([refused.ident()]).first(1),
+        Rule::all(Action::Errno(3)).about([refused_too.ident()]).first(1),
     ]);
     worker.must(&["accounts", "pause", "acme-ms", "--reason", "tests"]);
     eventually(secs(10), "the lane is closed", || worker.lane_state("acme-ms") == "paused");
-    w.publish(vec![tried, parked, refused.clone(), w.make.order("acme-ps")]);
+    w.publish(vec![tried, parked, refused.clone(), refused_too.clone(), w.make.order("acme-ps")]);
     w.settle(secs(60));
     eventually(secs(20), "both wait", || w.records("retry").len() + w.records("parked").len() >= 2);
     eventually(secs(10), "what was read is committed", || w.admin.at_end(&w.group(), &w.topic("conversions")));
     let (output, found) = reconcile(&worker, &["--from", "1h"]);
     let counts = ["produced", "delivered", "dead_lettered", "open", "lost", "replayed"];
-    assert_eq!(counts.map(|name| found[name].as_u64().unwrap()), [4, 1, 1, 2, 0, 0], "{found}");
+    assert_eq!(counts.map(|name| found[name].as_u64().unwrap()), [5, 1, 2, 2, 0, 0], "{found}");
     assert!(output.code == Some(1) && output.stderr.contains("open is 2"), "{}", output.stderr);
 
     // A replay as the worker writes it: the event again, with the block of its dead letter.
-    let at = w.events.iter().find(|event| event.trans_id() == refused.trans_id()).and_then(|e| e.at.clone()).unwrap();
-    let text = |name: &str, value: String| (name.as_bytes().to_vec(), Some(value.into_bytes()));
-    let block = [
-        text("pb-origin-topic", at.topic.clone()),
-        text("pb-origin-partition", at.partition.to_string()),
-        text("pb-origin-offset", at.offset.to_string()),
-        text("pb-origin-timestamp", now_ms().to_string()),
-        text("pb-first-seen", now_ms().to_string()),
-        text("pb-replay-id", "r-1".into()),
-        text("pb-replays", "1".into()),
-    ];
     let publisher = Publisher::new(&w.bootstrap());
-    publisher.publish(&w.topic("conversions"), None, refused.key.as_deref(), refused.value().as_deref(), &block);
-    publisher.flush();
+    let replay = |w: &World, event: &Event| {
+        let at = w.events.iter().find(|other| other.trans_id() == event.trans_id()).and_then(|e| e.at.clone()).unwrap();
+        let text = |name: &str, value: String| (name.as_bytes().to_vec(), Some(value.into_bytes()));
+        let block = [
+            text("pb-origin-topic", at.topic.clone()),
+            text("pb-origin-partition", at.partition.to_string()),
+            text("pb-origin-offset", at.offset.to_string()),
+            text("pb-origin-timestamp", now_ms().to_string()),
+            text("pb-first-seen", now_ms().to_string()),
+            text("pb-replay-id", "r-1".into()),
+            text("pb-replays", "1".into()),
+        ];
+        publisher.publish(&w.topic("conversions"), None, event.key.as_deref(), event.value().as_deref(), &block);
+        publisher.flush();
+    };
+    replay(&w, &refused);
     eventually(secs(30), "the replayed event is delivered", || {
         reconcile(&worker, &["--from", "1h"]).1["delivered"] == 2
     });
     let (_, found) = reconcile(&worker, &["--from", "1h"]);
-    assert_eq!(counts.map(|name| found[name].as_u64().unwrap()), [4, 2, 0, 2, 0, 1], "{found}");
+    assert_eq!(counts.map(|name| found[name].as_u64().unwrap()), [5, 2, 1, 2, 0, 1], "{found}");
 
-    // What was not read yet is open.
+    // What was not read yet is open: an event, and a dead letter whose replayed copy it is, in the range or behind it.
     worker.stop();
+    let until = now_ms().to_string();
     let mut unread = w.make.order("acme-ps");
     unread.expect = Expect::Open;
     w.publish(vec![unread]);
+    replay(&w, &refused_too);
     let (_, found) = reconcile(&worker, &["--from", "1h"]);
+    assert_eq!(counts.map(|name| found[name].as_u64().unwrap()), [6, 2, 0, 4, 0, 2], "{found}");
+    let (_, found) = reconcile(&worker, &["--from", "1h", "--to", &until]);
     assert_eq!(counts.map(|name| found[name].as_u64().unwrap()), [5, 2, 0, 3, 0, 1], "{found}");
+    let other = w.started();
+    eventually(secs(60), "the replayed copy is delivered", || reconcile(&other, &["--from", "1h"]).1["delivered"] == 4);
 }
 
 #[test]

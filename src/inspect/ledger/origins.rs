@@ -214,6 +214,20 @@ impl<T: Copy + Default> Origins<T> {
         self.change(place, |origin| origin.dead_letter = Some(reason))
     }
 
+    /// Takes back that this record ended as a dead letter, unless that was told at `since_ms` or later: a copy that was
+    /// published then has its end still before it.
+    pub fn reopen(&mut self, place: Place, since_ms: i64) -> Option<Change<T>> {
+        let told_ms = self.told_ms.get(&place).copied()?;
+        if told_ms >= since_ms {
+            return None;
+        }
+        self.change(place, |origin| {
+            if origin.outcome == Some(Outcome::DeadLettered) {
+                (origin.outcome, origin.dead_letter) = (None, None);
+            }
+        })
+    }
+
     /// Changes what is known of a record.
     pub fn note(&mut self, place: Place, change: impl FnOnce(&mut T)) -> Option<Change<T>> {
         self.change(place, |origin| change(&mut origin.facts))

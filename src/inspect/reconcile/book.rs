@@ -5,7 +5,7 @@ use std::hash::{DefaultHasher, Hash, Hasher};
 use std::sync::Arc;
 
 use crate::envelope::{Envelope, Source};
-use crate::error::Reason;
+use crate::error::{Outcome, Reason};
 use crate::event::{Identity, identify};
 use crate::inspect::ledger::{self, Beside, Ledger, Origin, Origins, Place, ReceiptRecord, Sums};
 use crate::kafka::Config;
@@ -30,6 +30,8 @@ struct Topic {
     origins: Origins<Facts>,
     /// The position of the group in each partition: every record from there on may be open.
     committed: BTreeMap<i32, i64>,
+    /// The replayed records of which a copy was not read yet or waits, with the time of the newest such copy, epoch ms.
+    replayed: BTreeMap<Place, i64>,
 }
 
 /// What a record of another topic tells about a record of the input.
@@ -115,9 +117,41 @@ impl Book {
 
     /// Takes an unfinished record of a tier or of a parking topic.
     pub(super) fn waiting(&mut self, record: &Record) {
-        let (envelope, _) = Envelope::read(record, Source::Owned, record.timestamp_ms.unwrap_or(0));
-        if let Some(topic) = self.topics.get_mut(&envelope.origin.topic) {
-            topic.origins.note((envelope.origin.partition, envelope.origin.offset), |facts| facts.waits = true);
+        self.unfinished(record, Source::Owned);
+    }
+
+    /// Takes a record of the input that the group has not finished, inside or outside of the range. Only a replayed copy
+    /// tells something: that what it repeats has a further end before it.
+    pub(super) fn unread(&mut self, record: &Record) {
+        self.unfinished(record, Source::Input);
+    }
+
+    fn unfinished(&mut self, record: &Record, source: Source) {
+        let (envelope, _) = Envelope::read(record, source, record.timestamp_ms.unwrap_or(0));
+        if envelope.replay.is_none() && source == Source::Input {
+            return;
+        }
+        let Some(topic) = self.topics.get_mut(&envelope.origin.topic) else { return };
+        let place = (envelope.origin.partition, envelope.origin.offset);
+        let known = topic.origins.note(place, |facts| facts.waits = true);
+        if envelope.replay.is_some() && known.is_some() {
+            let newest_ms = topic.replayed.entry(place).or_insert(i64::MIN);
+            *newest_ms = record.timestamp_ms.unwrap_or(i64::MAX).max(*newest_ms);
+        }
+    }
+
+    /// Whether a replayed copy can tell something: some record ended as a dead letter, or is nowhere.
+    pub(super) fn may_be_replayed(&self) -> bool {
+        let dead = |topic: &Topic| topic.origins.sums().ended(Outcome::DeadLettered) > 0;
+        self.lost() > 0 || self.topics.values().any(dead)
+    }
+
+    /// All ends were read: a dead letter whose replayed copy is still under way is none.
+    pub(super) fn close_ends(&mut self) {
+        for topic in self.topics.values_mut() {
+            for (place, copied_ms) in std::mem::take(&mut topic.replayed) {
+                topic.origins.reopen(place, copied_ms);
+            }
         }
     }
 
@@ -133,7 +167,7 @@ impl Book {
                 let (topic, alone) = (self.topics.get_mut(&*topic), !self.has_receipts);
                 topic.and_then(|topic| {
                     if alone {
-                        topic.origins.receipt(place, crate::error::Outcome::DeadLettered, 0, at_ms);
+                        topic.origins.receipt(place, Outcome::DeadLettered, 0, at_ms);
                     }
                     topic.origins.dead_letter(place, reason)
                 })

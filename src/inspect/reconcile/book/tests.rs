@@ -1,7 +1,6 @@
 use serde_json::json;
 
 use super::*;
-use crate::error::Outcome;
 use crate::kafka::record::Header;
 
 fn span(partition: i32, from: i64, end: i64) -> Span {
@@ -80,6 +79,38 @@ fn a_replayed_copy_is_no_event_and_its_end_is_that_of_its_origin() {
     let (ledger, ..) = book.ledger();
     assert_eq!((ledger.produced, ledger.dead_lettered, ledger.delivered, ledger.balanced), (1, 0, 1, true));
     assert!(ledger.dead_letters.is_empty());
+}
+
+#[test]
+fn a_dead_letter_whose_replayed_copy_is_unread_or_waits_is_open_until_the_copy_ends() {
+    let committed = BTreeMap::from([(("conversions".to_owned(), 0), 10)]);
+    let mut book = Book::new(&[span(0, 0, 5)], &committed, true);
+    (0..5).for_each(|offset| book.input(&record(offset, &format!("t-{offset}"), &[])));
+    book.close_input();
+    for offset in 0..5 {
+        book.end(receipt(offset, Outcome::DeadLettered), Some(2_000));
+        book.end(Told::DeadLetter("conversions".into(), (0, offset), Reason::Expired), Some(2_000));
+    }
+    assert!(book.may_be_replayed());
+    let copy = |of: &str, at_ms: i64, is_replay: bool| {
+        let marks: &[_] = if is_replay { &[("pb-replay-id", "r-1"), ("pb-replays", "1")] } else { &[] };
+        let copy = record(30, "t", &[&copy_of(of)[..], marks].concat());
+        Record { timestamp_ms: Some(at_ms), ..copy }
+    };
+    book.unread(&copy("0", 3_000, true));
+    book.waiting(&copy("1", 3_000, true));
+    book.unread(&copy("2", 3_000, true));
+    book.end(delivered(2), Some(4_000));
+    // The copy ended as a dead letter again, and its position is not committed yet.
+    book.unread(&copy("3", 1_500, true));
+    // A producer that uses our names, and a record of another range.
+    book.unread(&copy("4", 3_000, false));
+    book.unread(&copy("99", 3_000, true));
+    book.close_ends();
+    let (ledger, ..) = book.ledger();
+    let counts = (ledger.open, ledger.lost, ledger.delivered, ledger.dead_lettered);
+    assert_eq!((counts, ledger.balanced), ((2, 0, 1, 2), false));
+    assert_eq!((ledger.dead_letters, places(&book)), (BTreeMap::from([("expired", 2)]), vec![]));
 }
 
 #[test]
