@@ -8,7 +8,7 @@ use super::table::time;
 use super::{print, print_json, progress, reading, table as lines};
 use crate::exit::Exit;
 use crate::inspect::ledger::reasons;
-use crate::inspect::reconcile::{Limits, Range, ReconcileError, Reconciled, reconcile};
+use crate::inspect::reconcile::{EmptyRange, Limits, Range, RangeError, ReconcileError, Reconciled, reconcile};
 use crate::kafka::scan::Progress;
 use crate::settings::Config;
 use crate::units::show_count;
@@ -25,8 +25,8 @@ use crate::units::show_count;
 
 Every record of the range must have one end: delivered, duplicate, suppressed or dead_lettered. What waits in a tier or a
 parking topic, or was not read yet, is open. What has no end and waits nowhere is missing, and is named. A replayed copy
-is no event of its own: what came of it is the end of the dead letter that it repeats. A range of times goes by the
-records' own times.
+is no event of its own: what came of it is the end of the dead letter that it repeats, which is open until then. A range of
+times goes by the records' own times. A range in which nothing was produced balances, and the text says so.
 
 The ends are read from receipts and dead letters. Where kafka.receipts names no topic, only dead letters are known, and
 every other end is `unknown`. What the platforms themselves have counted is not known here (platform_accepted).
@@ -60,8 +60,12 @@ impl Args {
     fn range(&self) -> Result<Range, Exit> {
         let bounds = (self.from.as_deref(), self.to.as_deref());
         let range = Range::read(bounds, self.topic.as_deref(), self.partition);
-        range.map_err(|wrong| Exit::usage(format!("--{}: {}", wrong.field, wrong.message)))
+        range.map_err(|wrong| usage(&wrong))
     }
+}
+
+fn usage(wrong: &RangeError) -> Exit {
+    Exit::usage(format!("--{}: {}", wrong.field, wrong.message))
 }
 
 /// Runs the command.
@@ -96,7 +100,7 @@ fn read(config: &Config, range: &Range, limit: usize) -> Result<Reconciled, Exit
         found
     })
     .map_err(|error| match error {
-        ReconcileError::Range(_) => Exit::usage(error.to_string()),
+        ReconcileError::Range(wrong) => usage(&wrong),
         _ => Exit::failed(error.to_string()),
     })
 }
@@ -129,7 +133,11 @@ fn show(found: &Reconciled) -> String {
     let ledger = &found.ledger;
     let different = format!("events of the range, {} of them different", show_count(ledger.distinct));
     let why = if ledger.dead_letters.is_empty() { String::new() } else { reasons(&ledger.dead_letters) };
-    let verdict = if ledger.balanced { "one end per event".to_owned() } else { "see below".to_owned() };
+    let verdict = match (&found.empty, ledger.balanced) {
+        (Some(_), _) => "nothing was produced in this range",
+        (None, true) => "one end per event",
+        (None, false) => "see below",
+    };
     let rows: [Row; 12] = [
         count("read", ledger.produced, &different),
         count("replayed", found.replayed, "copies that count to the events they repeat"),
@@ -142,9 +150,10 @@ fn show(found: &Reconciled) -> String {
         count("unknown", found.unknown, "without receipts nobody can tell"),
         count("declared_resends", ledger.declared_resends, "sends that could be a second one"),
         count("results", ledger.results, &format!("final ones, of {} calls", show_count(ledger.calls))),
-        ("balanced", if ledger.balanced { "yes" } else { "NO" }.to_owned(), verdict),
+        ("balanced", if ledger.balanced { "yes" } else { "NO" }.to_owned(), verdict.to_owned()),
     ];
     let mut text = table(rows);
+    text.push_str(&found.empty.as_ref().map(nothing).unwrap_or_default());
     if found.missing.is_empty() {
         return text;
     }
@@ -170,6 +179,29 @@ fn show(found: &Reconciled) -> String {
         text.push_str(&format!("the oldest receipt is of {}: what ended before has none\n", time(Some(oldest))));
     }
     text
+}
+
+/// Why the ledger is empty: what was looked at.
+fn nothing(of: &EmptyRange) -> String {
+    let range = match &of.range {
+        Range::Times { from_ms, to_ms, .. } => {
+            let to = to_ms.map_or("now".to_owned(), |to_ms| time(Some(to_ms)));
+            format!("from {} to {to}", time(Some(*from_ms)))
+        }
+        Range::Offsets { partition, from, to, .. } => {
+            let to = to.map_or("its end".to_owned(), |to| format!("offset {to}"));
+            format!("partition {partition} from offset {} to {to}", from.unwrap_or(0))
+        }
+    };
+    let newest = match of.newest_record_ms {
+        Some(at_ms) => format!("the newest record there is of {}", time(Some(at_ms))),
+        None => "no record is there at all".to_owned(),
+    };
+    let topics = match of.topics.join(", ") {
+        none if none.is_empty() => "no topic of kafka.input exists".to_owned(),
+        names => names,
+    };
+    format!("\nnothing was produced in this range: {topics}, {range}; {newest}\n")
 }
 
 #[cfg(test)]
@@ -200,6 +232,7 @@ mod tests {
             ("--partition 3", "--topic"),
             ("--from 9 --to 5", "--to: does not lie behind"),
             ("--from yesterday", "--from: neither RFC 3339"),
+            ("--from 2999-01-01T00:00:00Z", "--from: lies in the future"),
             ("--topic t --partition 3 --from 2h", "--from: no offset"),
         ] {
             assert!(range(line).unwrap_err().contains(part), "{line}");
@@ -231,6 +264,26 @@ mod tests {
         let json = serde_json::to_value(&found).unwrap();
         assert_eq!((&json["produced"], &json["missing"][0]["offset"]), (&10.into(), &17.into()));
         assert_eq!((&json["unknown"], &json["platform_accepted"]), (&0.into(), &serde_json::Value::Null));
+    }
+
+    #[test]
+    fn a_range_in_which_nothing_was_produced_says_so_and_what_was_looked_at() {
+        let range = Range::Times { topic: None, from_ms: 1_736_899_201_000, to_ms: None };
+        let topics = vec!["conversions".to_owned()];
+        let empty = EmptyRange { topics, range, newest_record_ms: Some(1_736_899_200_000) };
+        let ledger = Ledger { balanced: true, ..Ledger::default() };
+        let mut found = Reconciled { ledger, empty: Some(empty.clone()), ..Reconciled::default() };
+        let text = show(&found);
+        for part in [
+            "balanced                 yes   nothing was produced in this range",
+            "conversions, from 2025-01-15T00:00:01Z to now; the newest record there is of 2025-01-15T00:00:00Z",
+        ] {
+            assert!(text.contains(part) && !text.contains("one end per event"), "no `{part}` in\n{text}");
+        }
+        let range = Range::Offsets { topic: "clicks".into(), partition: 3, from: Some(7), to: None };
+        found.empty = Some(EmptyRange { range, newest_record_ms: None, ..empty });
+        assert!(show(&found).contains("partition 3 from offset 7 to its end; no record is there at all"));
+        assert!(show(&Reconciled { empty: None, ..found }).contains("one end per event"));
     }
 
     #[test]

@@ -11,7 +11,7 @@ mod keys;
 mod range;
 
 use std::collections::BTreeMap;
-use std::sync::atomic::Ordering::Relaxed;
+use std::sync::atomic::{AtomicI64, Ordering::Relaxed};
 use std::sync::{Mutex, PoisonError};
 
 use book::Book;
@@ -23,7 +23,7 @@ use crate::kafka::scan::{self, Progress, Span, spans};
 use crate::kafka::settings::waiting_group;
 use crate::kafka::topics::{AdminError, Cluster, PartitionName};
 
-pub use found::{ReadRange, Reconciled};
+pub use found::{EmptyRange, ReadRange, Reconciled};
 pub use jobs::{Jobs, Refused, Report, Stage};
 pub use keys::MissingKey;
 pub use range::{Range, RangeError, ReconcileError};
@@ -115,7 +115,24 @@ pub fn reconcile(
     let partitions =
         input.into_iter().map(|s| ReadRange { topic: s.topic, partition: s.partition, from: s.from, to: s.end });
     let (ledger, unknown, replayed) = book.ledger();
-    Ok(Reconciled { ledger, unknown, replayed, missing, oldest_receipt_ms, partitions: partitions.collect() })
+    let empty = if ledger.produced == 0 { Some(empty(&cluster, kafka, range, progress)?) } else { None };
+    Ok(Reconciled { ledger, unknown, replayed, missing, oldest_receipt_ms, partitions: partitions.collect(), empty })
+}
+
+/// What there is to say of a range without an event.
+fn empty(cluster: &Cluster, kafka: &Config, range: &Range, progress: &Progress) -> Result<EmptyRange, AdminError> {
+    /// The last offsets of a partition may be markers of a transaction.
+    const LAST: i64 = 3;
+    let topics: Vec<String> =
+        cluster.inputs()?.into_iter().map(|topic| topic.name).filter(|name| range.is_of(name)).collect();
+    let mut last = spans(cluster, |name| topics.iter().any(|topic| topic == name))?;
+    last.iter_mut().for_each(|span| span.from = span.from.max(span.end - LAST));
+    let newest_ms = AtomicI64::new(i64::MIN);
+    scan::read(kafka, last, progress, &|record| {
+        _ = newest_ms.fetch_max(record.timestamp_ms.unwrap_or(i64::MIN), Relaxed);
+    })?;
+    let newest_record_ms = Some(newest_ms.into_inner()).filter(|at| *at > i64::MIN);
+    Ok(EmptyRange { topics, range: range.clone(), newest_record_ms })
 }
 
 /// The unfinished records of tiers and parking topics.

@@ -72,6 +72,13 @@ fn one_outcome_that_was_deleted_by_hand_is_found_and_named() {
     assert_eq!((output.code, &found["produced"], &found["delivered"]), (Some(0), &1.into(), &1.into()), "{found}");
     let (output, found) = reconcile(&worker, &["--from", "2h", "--to", "1h"]);
     assert_eq!((output.code, &found["produced"]), (Some(0), &0.into()), "{}", output.stderr);
+    assert_eq!(found["empty"]["topics"], json!([w.topic("conversions")]), "{found}");
+    let newest = found["empty"]["newest_record_ms"].as_i64().unwrap();
+    assert!((now_ms() - 600_000..=now_ms()).contains(&newest), "{found}");
+    let text = worker.command(&["reconcile", "--from", "2h", "--to", "1h"]).stdout;
+    assert!(text.contains("nothing was produced in this range: "), "{text}");
+    let (output, _) = reconcile(&worker, &["--from", "2999-01-01T00:00:00Z"]);
+    assert!(output.code == Some(2) && output.stderr.contains("--from: lies in the future"), "{}", output.stderr);
     let (output, _) = reconcile(&worker, &[&range[..6], &["--to", "999999999"]].concat());
     assert!(output.code == Some(2) && output.stderr.contains("lies behind it"), "{}", output.stderr);
     assert_eq!(reconcile(&worker, &["--from", "1h", "--topic", "nothing"]).0.code, Some(2));
@@ -207,6 +214,15 @@ fn over_http_a_worker_finds_what_the_command_finds() {
     assert_eq!(over_http(&worker, &one)["delivered"], 1);
     let (status, refused) = ask(&worker, "POST", HTTP, &json!({"topic": at.topic, "partition": 99}));
     assert_eq!((status, &refused["error"]["code"]), (400, &"bad_request".into()), "{refused}");
+    for (range, field) in [
+        (json!({"topic": at.topic, "partition": 99}), "partition"),
+        (json!({"topic": "nothing", "from": "1h"}), "topic"),
+        (json!({"topic": at.topic, "partition": at.partition, "to": 999_999_999}), "to"),
+        (json!({"from": "2999-01-01T00:00:00Z"}), "from"),
+    ] {
+        let (status, refused) = ask(&worker, "POST", HTTP, &range);
+        assert_eq!((status, &refused["error"]["field"]), (400, &field.into()), "{refused}");
+    }
 
     // The receipts are written again without one of them, and a worker reads those.
     let victim = w.events[33].clone();

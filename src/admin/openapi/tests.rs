@@ -302,7 +302,7 @@ fn errors_have_the_form_of_the_document_and_name_the_member_that_is_wrong() {
         ("POST", reconcile, reconcile, r#"{"partition":0}"#, 400, Some("topic")),
         ("POST", reconcile, reconcile, r#"{"from":"1h","limit":10001}"#, 400, Some("limit")),
         ("POST", reconcile, reconcile, r#"{"since":"1h"}"#, 400, Some("since")),
-        ("POST", reconcile, reconcile, r#"{"from":"1h","topic":"none"}"#, 400, None),
+        ("POST", reconcile, reconcile, r#"{"from":"1h","topic":"none"}"#, 400, Some("topic")),
         ("GET", "/api/v1/reconcile/{id}", "/api/v1/reconcile/none", "", 404, None),
         ("DELETE", "/api/v1/reconcile/{id}", "/api/v1/reconcile/none", "", 404, None),
         ("GET", "/api/v1/dead-letters", "/api/v1/dead-letters?limit=0", "", 400, Some("limit")),

@@ -13,7 +13,7 @@ use crate::admin::endpoint::Endpoint;
 use crate::admin::parts::Parts;
 use crate::admin::refusal::Refusal;
 use crate::admin::request::Body;
-use crate::inspect::reconcile::{Limits, Range, Refused, Report, reconcile};
+use crate::inspect::reconcile::{Limits, Range, ReconcileError, Refused, Report, reconcile};
 
 /// How long a request waits until the range is known or refused. It is shorter than the time limit of an answer.
 const PATIENCE: Duration = Duration::from_secs(8);
@@ -109,7 +109,10 @@ async fn start(
     })?;
     let now = parts.reconciles.begun(&started.id, PATIENCE).await.unwrap_or(started);
     if let Some(error) = parts.reconciles.refused(&now.id) {
-        return Err(Refusal::new(StatusCode::BAD_REQUEST, error.to_string()));
+        return Err(match error {
+            ReconcileError::Range(wrong) => Refusal::field(wrong.field, wrong.message),
+            other => Refusal::new(StatusCode::BAD_REQUEST, other.to_string()),
+        });
     }
     Ok((StatusCode::ACCEPTED, Answer(now)))
 }

@@ -4,6 +4,7 @@ use schemars::JsonSchema;
 use serde::Serialize;
 
 use super::keys::MissingKey;
+use super::range::Range;
 use crate::inspect::ledger::Ledger;
 
 /// What became of the records of a range.
@@ -21,6 +22,19 @@ pub struct Reconciled {
     pub oldest_receipt_ms: Option<i64>,
     /// What was read of the input.
     pub partitions: Vec<ReadRange>,
+    /// Where nothing was produced in the range: what was looked at. Such a ledger balances, and says nothing. Else null.
+    pub empty: Option<EmptyRange>,
+}
+
+/// A range in which no event was produced.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, JsonSchema)]
+pub struct EmptyRange {
+    /// The input topics that were looked at.
+    pub topics: Vec<String>,
+    /// The range as it was read: times in epoch ms, or offsets.
+    pub range: Range,
+    /// The time of the newest record in these topics, epoch ms; null where they hold none.
+    pub newest_record_ms: Option<i64>,
 }
 
 /// A range of offsets that was read.

@@ -1,8 +1,10 @@
 //! The range of the input that is reconciled.
 
+use chrono::DateTime;
 use schemars::JsonSchema;
 use serde::Serialize;
 
+use crate::clock::now_ms;
 use crate::inspect::dead_letters::moment;
 use crate::kafka::scan::Span;
 use crate::kafka::topics::{AdminError, Cluster, PartitionName};
@@ -14,8 +16,8 @@ pub enum ReconcileError {
     #[error("kafka.brokers: {0}")]
     Kafka(#[from] AdminError),
     /// The range does not exist.
-    #[error("{0}")]
-    Range(String),
+    #[error("{}", .0.message)]
+    Range(RangeError),
     /// The range holds more records than may be kept in memory here.
     #[error("the range holds {} records, and at most {} may be reconciled here: take a narrower one, or run `postback reconcile`, which has no bound", shown(.records), shown(.most))]
     TooLarge { records: u64, most: u64 },
@@ -36,6 +38,12 @@ pub struct RangeError {
     /// `from`, `to`, `topic` or `partition`.
     pub field: &'static str,
     pub message: String,
+}
+
+impl RangeError {
+    fn new(field: &'static str, message: impl Into<String>) -> Self {
+        Self { field, message: message.into() }
+    }
 }
 
 /// A range of the input.
@@ -59,28 +67,39 @@ impl Range {
         topic: Option<&str>,
         partition: Option<i32>,
     ) -> Result<Self, RangeError> {
-        fn wrong(field: &'static str, message: impl Into<String>) -> RangeError {
-            RangeError { field, message: message.into() }
-        }
         let Some(partition) = partition else {
-            let time = |field, text| moment(text).map_err(|why| wrong(field, why));
-            let from_ms = time("from", from.ok_or_else(|| wrong("from", "is missing: a time, such as 2h"))?)?;
+            let time = |field, text| moment(text).map_err(|why| RangeError::new(field, why));
+            let from_ms = time("from", from.ok_or_else(|| RangeError::new("from", "is missing: a time, such as 2h"))?)?;
             let to_ms = to.map(|text| time("to", text)).transpose()?;
+            let now_ms = now_ms();
+            if from_ms > now_ms {
+                let now = DateTime::from_timestamp_millis(now_ms).unwrap_or_default().format("%Y-%m-%dT%H:%M:%SZ");
+                let message = format!("lies in the future (it is {now}): give a time before now, or a span such as 2h");
+                return Err(RangeError::new("from", message));
+            }
             if to_ms.is_some_and(|to_ms| to_ms <= from_ms) {
-                return Err(wrong("to", "does not lie behind the beginning"));
+                return Err(RangeError::new("to", "does not lie behind the beginning"));
             }
             return Ok(Range::Times { topic: topic.map(str::to_owned), from_ms, to_ms });
         };
         let offset = |field, text: &str| {
             let read = text.parse().ok().filter(|at: &i64| *at >= 0);
-            read.ok_or_else(|| wrong(field, "no offset: with a partition it is one"))
+            read.ok_or_else(|| RangeError::new(field, "no offset: with a partition it is one"))
         };
         Ok(Range::Offsets {
-            topic: topic.ok_or_else(|| wrong("topic", "is missing: a partition belongs to one"))?.to_owned(),
+            topic: topic.ok_or_else(|| RangeError::new("topic", "is missing: a partition belongs to one"))?.to_owned(),
             partition,
             from: from.map(|text| offset("from", text)).transpose()?,
             to: to.map(|text| offset("to", text)).transpose()?,
         })
+    }
+
+    /// Whether records of this topic can belong to the range.
+    pub(super) fn is_of(&self, topic: &str) -> bool {
+        match self {
+            Range::Offsets { topic: name, .. } => name == topic,
+            Range::Times { topic: name, .. } => name.as_deref().is_none_or(|name| name == topic),
+        }
     }
 
     /// Whether a record of the spans belongs to the range. Record times need not rise with the offsets.
@@ -99,7 +118,8 @@ impl Range {
         if let Range::Offsets { topic: name, .. } | Range::Times { topic: Some(name), .. } = self {
             topics.retain(|topic| topic.name == *name);
             if topics.is_empty() {
-                return Err(ReconcileError::Range(format!("{name} is no input topic that exists (kafka.input)")));
+                let message = format!("{name} is no input topic that exists (kafka.input)");
+                return Err(ReconcileError::Range(RangeError::new("topic", message)));
             }
         }
         let offsets = cluster.offsets()?;
@@ -111,10 +131,12 @@ impl Range {
             Range::Offsets { topic, partition, from, to } => {
                 let name = (topic.clone(), *partition);
                 let bounds = bounds(&name).ok_or_else(|| {
-                    ReconcileError::Range(format!("{topic} has no partition {partition}: it has {}", all.len()))
+                    let message = format!("{topic} has no partition {partition}: it has {}", all.len());
+                    ReconcileError::Range(RangeError::new("partition", message))
                 })?;
-                let (from, end) = within((*from, *to), bounds)
-                    .map_err(|why| ReconcileError::Range(format!("{topic}/{partition} {why}")))?;
+                let (from, end) = within((*from, *to), bounds).map_err(|(field, why)| {
+                    ReconcileError::Range(RangeError::new(field, format!("{topic}/{partition} {why}")))
+                })?;
                 Ok(vec![Span { topic: name.0, partition: name.1, from, end }])
             }
             Range::Times { from_ms, to_ms, .. } => {
@@ -133,17 +155,21 @@ impl Range {
     }
 }
 
-/// The range of offsets, if the partition holds all of it.
-fn within((from, to): (Option<i64>, Option<i64>), (first, end): (i64, i64)) -> Result<(i64, i64), String> {
+/// The range of offsets, if the partition holds all of it; else which bound is wrong, and why.
+fn within(
+    (from, to): (Option<i64>, Option<i64>),
+    (first, end): (i64, i64),
+) -> Result<(i64, i64), (&'static str, String)> {
     let (from, to) = (from.unwrap_or(first), to.unwrap_or(end));
     if from < first {
-        return Err(format!("begins at offset {first}: retention has deleted what lies between {from} and that"));
+        let why = format!("begins at offset {first}: retention has deleted what lies between {from} and that");
+        return Err(("from", why));
     }
     if to > end {
-        return Err(format!("ends at offset {end}: {to} lies behind it"));
+        return Err(("to", format!("ends at offset {end}: {to} lies behind it")));
     }
     if from > to {
-        return Err(format!("has no range from {from} to {to}"));
+        return Err(("from", format!("has no range from {from} to {to}")));
     }
     Ok((from, to))
 }
@@ -165,6 +191,8 @@ mod tests {
             (None, None, None, Some(3), "topic"),
             (Some("9"), Some("5"), None, None, "to"),
             (Some("yesterday"), None, None, None, "from"),
+            (Some("2999-01-01T00:00:00Z"), None, None, None, "from"),
+            (Some("2999-01-01T00:00:00Z"), Some("2998-01-01T00:00:00Z"), None, None, "from"),
             (Some("2h"), None, Some("t"), Some(3), "from"),
             (Some("1"), Some("-1"), Some("t"), Some(3), "to"),
         ] {
@@ -176,12 +204,13 @@ mod tests {
     fn a_range_of_offsets_lies_within_its_partition() {
         assert_eq!(within((None, None), (5, 9)), Ok((5, 9)));
         assert_eq!(within((Some(6), Some(8)), (5, 9)), Ok((6, 8)));
-        for (range, part) in [
-            ((Some(4), None), "begins at offset 5: retention has deleted"),
-            ((None, Some(10)), "ends at offset 9: 10 lies behind it"),
-            ((Some(8), Some(7)), "no range from 8 to 7"),
+        for (range, field, part) in [
+            ((Some(4), None), "from", "begins at offset 5: retention has deleted"),
+            ((None, Some(10)), "to", "ends at offset 9: 10 lies behind it"),
+            ((Some(8), Some(7)), "from", "no range from 8 to 7"),
         ] {
-            assert!(within(range, (5, 9)).unwrap_err().contains(part), "{range:?}");
+            let (wrong, why) = within(range, (5, 9)).unwrap_err();
+            assert!(wrong == field && why.contains(part), "{range:?}: {wrong}: {why}");
         }
     }
 
