@@ -1,7 +1,9 @@
 //! Makes a plan: freezes what is selected, judges each dead letter as the worker would judge it now, and keeps both.
 
 mod counts;
+mod selection;
 
+use std::collections::BTreeMap;
 use std::sync::{Arc, PoisonError};
 use std::time::Duration;
 
@@ -10,9 +12,10 @@ use tokio::sync::Mutex;
 use tokio::task::spawn_blocking;
 
 use self::counts::PlanCounts;
+pub use self::selection::Selection;
 use crate::clock::now_ms;
+use crate::inspect::dead_letters::State as LetterState;
 use crate::inspect::dead_letters::scan::Scan;
-use crate::inspect::dead_letters::{Filter, State as LetterState};
 use crate::kafka::reader::{Fetch, Reader};
 use crate::kafka::topics::AdminError;
 use crate::operate::audit::By;
@@ -24,54 +27,12 @@ use crate::replay::lookup;
 use crate::replay::places::Place;
 use crate::replay::setup::Setup;
 use crate::replay::store::{self, Draft, Plan};
-use crate::replay::view::{Progress, Request};
+use crate::replay::view::Progress;
 
 /// The dead letters that are read and judged at once.
 const AT_ONCE: usize = 4096;
 /// How often a plan that is being made says how far it is.
 const EVERY: Duration = Duration::from_millis(500);
-/// The most dead letters that a request may name one by one.
-const MOST_ITEMS: usize = 10_000;
-
-/// What a request selects.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Selection {
-    Filter(Box<Filter>),
-    Items(Vec<Place>),
-}
-
-impl Selection {
-    /// Reads and checks what a request selects.
-    ///
-    /// # Errors
-    /// Nothing narrows the selection, or an item is none. The error names the field.
-    pub fn read(request: &Request) -> Result<Self, ReplayError> {
-        if request.items.is_empty() {
-            let acting = request.filter.clone().acting();
-            let acting = acting.map_err(|error| ReplayError::bad(error.field, error.message))?;
-            return Ok(Selection::Filter(Box::new(acting)));
-        }
-        if request.filter != Filter::default() {
-            return Err(ReplayError::bad("items", "stands beside a filter: give either of them"));
-        }
-        if request.items.len() > MOST_ITEMS {
-            return Err(ReplayError::bad("items", format!("has more than {MOST_ITEMS} places: use a filter")));
-        }
-        let place = |item: &String| {
-            let (partition, offset) = item.split_once(':')?;
-            Some((partition.parse().ok().filter(|n| *n >= 0)?, offset.parse().ok().filter(|n| *n >= 0)?))
-        };
-        let mut places = Vec::new();
-        for item in &request.items {
-            let wrong =
-                || ReplayError::bad("items", format!("`{}` is no PARTITION:OFFSET", crate::operate::audit::safe(item)));
-            places.push(place(item).ok_or_else(wrong)?);
-        }
-        places.sort_unstable();
-        places.dedup();
-        Ok(Selection::Items(places))
-    }
-}
 
 /// Makes plans, one at a time.
 pub struct Planner {
@@ -111,6 +72,31 @@ impl PlanRequest {
 impl Planner {
     pub fn new(setup: Arc<Setup>, scan: Arc<Scan>) -> Self {
         Self { setup, scan, turn: Mutex::new(()) }
+    }
+
+    /// Looks whether what a request names one by one is there, before a plan of it is entered.
+    ///
+    /// # Errors
+    /// A place holds no dead letter, or Kafka does not answer.
+    pub async fn check(&self, request: &PlanRequest) -> Result<(), ReplayError> {
+        if let Selection::Items(places) = &request.selection {
+            self.ends_around(places).await?;
+        }
+        Ok(())
+    }
+
+    /// The ends of the dead-letter topic, if each of these places lies in it.
+    async fn ends_around(&self, places: &[Place]) -> Result<BTreeMap<i32, i64>, ReplayError> {
+        let setup = self.setup.clone();
+        let bounds = blocking(move || reader(&setup, Fetch::Records)?.bounds()).await?;
+        for (partition, offset) in places {
+            let is_there = bounds.iter().any(|r| r.partition == *partition && (r.from..r.end).contains(offset));
+            if !is_there {
+                let message = format!("no dead letter lies at {partition}:{offset}");
+                return Err(ReplayError::bad("items", message));
+            }
+        }
+        Ok(bounds.iter().map(|range| (range.partition, range.end)).collect())
     }
 
     /// Enters a plan, so that it can be seen while it is made.
@@ -185,16 +171,7 @@ impl Maker<'_> {
     async fn select(&mut self, plan: &mut Plan) -> Result<Vec<Place>, ReplayError> {
         match &self.request.selection {
             Selection::Items(places) => {
-                let setup = self.planner.setup.clone();
-                let bounds = blocking(move || reader(&setup, Fetch::Records)?.bounds()).await?;
-                plan.end_offsets = bounds.iter().map(|range| (range.partition, range.end)).collect();
-                for (partition, offset) in places {
-                    let is_there = bounds.iter().any(|r| r.partition == *partition && (r.from..r.end).contains(offset));
-                    if !is_there {
-                        let message = format!("no dead letter lies at {partition}:{offset}");
-                        return Err(ReplayError::bad("items", message));
-                    }
-                }
+                plan.end_offsets = self.planner.ends_around(places).await?;
                 Ok(places.clone())
             }
             Selection::Filter(filter) => {
@@ -212,7 +189,7 @@ impl Maker<'_> {
     }
 
     /// Waits until the index knows every dead letter that is there now.
-    async fn search(&mut self) -> Result<std::collections::BTreeMap<i32, i64>, ReplayError> {
+    async fn search(&mut self) -> Result<BTreeMap<i32, i64>, ReplayError> {
         /// A search that stands still for this long has failed.
         const PATIENCE: Duration = Duration::from_secs(60);
         let scan = self.planner.scan.clone();

@@ -71,6 +71,8 @@ impl Replays {
             by: by.clone(),
         };
         let id = request.id.clone();
+        // A request that is refused leaves no plan behind.
+        planner.check(&request).await?;
         planner.begin(&request).await?;
         let making = tokio::spawn(async move { planner.make(&request).await });
         if let Ok(made) = tokio::time::timeout(patience, making).await {

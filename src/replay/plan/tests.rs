@@ -1,7 +1,8 @@
 use super::*;
 use crate::error::Reason;
+use crate::inspect::dead_letters::Filter;
 use crate::replay::bench::{Bench, by};
-use crate::replay::view::State;
+use crate::replay::view::{Request, State};
 
 const LONG: Duration = Duration::from_secs(60);
 
@@ -89,7 +90,10 @@ async fn single_dead_letters_are_planned_by_their_places_and_a_wrong_one_is_name
     );
     let error = bench.replays.plan(&of(&["0:99"]), &by(), LONG).await.unwrap_err();
     assert_eq!((error.status(), error.to_string().as_str()), (400, "items: no dead letter lies at 0:99"));
-    assert_eq!(bench.replays.list().await.unwrap()[0].state, State::Failed);
+    let error = bench.replays.plan(&of(&["1:0", "7:0"]), &by(), Duration::ZERO).await.unwrap_err();
+    assert_eq!((error.status(), error.field()), (400, Some("items")), "whoever is in a hurry is refused at once, too");
+    let kept: Vec<String> = bench.replays.list().await.unwrap().into_iter().map(|kept| kept.id).collect();
+    assert_eq!(kept, [view.id], "a refused plan leaves nothing behind");
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
