@@ -204,8 +204,10 @@ pub struct Outcomes {
     pub dead_lettered: BTreeMap<String, u64>,
     /// Published, and not ended yet. With `at_least` it is the least number: each outcome that was counted twice hides one.
     pub open: u64,
-    /// A worker was killed meanwhile, so that outcomes may have been counted twice, and more may be open than `open` says.
+    /// Some outcomes may have been counted twice, so that more may be open than `open` says.
     pub at_least: bool,
+    /// A replica that ran the replay was gone, and another one went on with it: one reason for `at_least`.
+    pub taken_over: bool,
 }
 
 impl Outcomes {

@@ -149,12 +149,17 @@ fn replay(view: &ReplayView) -> String {
 
 fn outcomes(view: &ReplayView) -> String {
     let outcomes = &view.outcomes;
-    let (at_least, killed) = match outcomes.at_least {
-        true => ("at least ", " (a worker was killed: some may be counted twice, and each of these hides an open one)"),
-        false => ("", ""),
+    let (at_least, why) = match (outcomes.at_least, outcomes.taken_over) {
+        (true, true) => (
+            "at least ",
+            " (the replica that ran it was gone, and another one went on: some ends may be counted twice, and each of these \
+             hides an open one)",
+        ),
+        (true, false) => ("at least ", " (some ends may be counted twice, and each of these hides an open one)"),
+        (false, _) => ("", ""),
     };
     let mut text = format!(
-        "outcomes  delivered {}, duplicate {}, suppressed {}, dead again {}, open {at_least}{}{killed}\n",
+        "outcomes  delivered {}, duplicate {}, suppressed {}, dead again {}, open {at_least}{}{why}\n",
         outcomes.delivered,
         outcomes.duplicate,
         outcomes.suppressed,
@@ -332,8 +337,12 @@ mod tests {
             assert!(shown.contains(part), "no `{part}` in\n{shown}");
         }
         let outcomes = Outcomes { delivered: 9, open: 1, at_least: true, ..Outcomes::default() };
+        let shown = text(&ReplayView { outcomes: outcomes.clone(), ..stopped.clone() });
+        assert!(shown.contains("open at least 1 (some ends may be counted twice"), "{shown}");
+        assert!(!shown.contains("killed") && !shown.contains("gone"), "{shown}");
+        let outcomes = Outcomes { taken_over: true, ..outcomes };
         let shown = text(&ReplayView { outcomes, ..stopped.clone() });
-        assert!(shown.contains("open at least 1 (a worker was killed"), "{shown}");
+        assert!(shown.contains("open at least 1 (the replica that ran it was gone"), "{shown}");
         assert_eq!(verdict(&stopped).unwrap_err().code, 1);
         assert!(verdict(&ReplayView { state: State::Completed, ..view() }).is_ok());
         assert!(list(&[stopped]).lines().count() == 2 && list(&[]).starts_with("no replays"));

@@ -94,6 +94,7 @@ impl Stored {
         outcomes.open = republished.saturating_sub(ended);
         let may_count_twice = self.was_killed() || self.outcomes.contains_key("at_least");
         outcomes.at_least = ended > republished || may_count_twice;
+        outcomes.taken_over = self.was_killed();
         outcomes
     }
 

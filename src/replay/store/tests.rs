@@ -187,6 +187,7 @@ async fn what_stopped_a_run_is_shown_and_forgotten_when_it_goes_on() {
         (view.outcomes.delivered, view.outcomes.dead_lettered["rejected"], view.outcomes.at_least),
         (3, 4, true)
     );
+    assert!(!view.outcomes.taken_over, "more ends than records tell of no kill");
     let view = world.replays.resume("a", &by("wang")).await.unwrap();
     assert_eq!((view.state, view.stopped, view.by.as_str()), (State::Running, None, "wang"));
     assert!(!newest_has_stopped(&mut world.c, &world.keys).await.unwrap(), "it goes on");
