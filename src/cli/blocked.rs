@@ -120,10 +120,27 @@ fn show(report: &BlockedReport, all: bool) -> String {
         let headings = ["TOPIC", "PARTITION", "OLDEST", "TRANS_ID", "ACCOUNT", "AGE", "NEXT TRY", "LAG", "WAITS FOR"];
         text.push_str(&table::render(&headings, &lines));
     }
+    // What a replica told too long ago is no reason to say that nothing is unfinished now.
+    let is_stale = |p: &&&PartitionRow| report.stale.iter().any(|of| of.replica == p.replica);
+    let idle_then = idle.iter().filter(is_stale).count();
+    let idle = idle.len() - idle_then;
     if report.replicas.is_empty() {
-        text.push_str("no running worker told of itself in the last 15 s\n");
-    } else if !idle.is_empty() {
-        text.push_str(&format!("{} partitions with nothing unfinished\n", idle.len()));
+        text.push_str("no running worker told of itself in the last 15 s: none runs, or Redis takes no writes\n");
+    } else if idle > 0 {
+        text.push_str(&format!("{idle} partitions with nothing unfinished\n"));
+    }
+    for of in &report.stale {
+        text.push_str(&format!(
+            "replica {} last told of itself {} ago: what is shown of it is as old and may be wrong by now; it tells every 5 s, \
+             unless Redis takes no writes\n",
+            of.replica,
+            show_span(of.age_ms)
+        ));
+    }
+    if idle_then > 0 {
+        text.push_str(&format!(
+            "{idle_then} partitions of which nobody has told lately whether something is unfinished\n"
+        ));
     }
     text.push_str(&remainders(&kept_back));
     for parked in report.partitions.iter().filter(|p| p.parked.is_some()) {
@@ -253,8 +270,32 @@ fn consumers(report: &BlockedReport) -> String {
 mod tests {
     use super::*;
     use crate::operate::ConsumerSnapshot;
-    use crate::operate::report::{AccountRow, WaitingReplay};
+    use crate::operate::report::{AccountRow, StaleReplica, WaitingReplay};
     use crate::operate::snapshot::RefusedTopic;
+
+    #[test]
+    fn what_was_told_too_long_ago_is_no_reason_to_say_that_nothing_is_unfinished() {
+        let row = |replica: &str, partition| PartitionRow {
+            topic: "conversions".into(),
+            partition,
+            replica: replica.into(),
+            ..PartitionRow::default()
+        };
+        let report = BlockedReport {
+            partitions: vec![row("a", 0), row("a", 1), row("b", 2)],
+            replicas: vec!["a".into(), "b".into()],
+            stale: vec![StaleReplica { replica: "a".into(), age_ms: 12_000 }],
+            ..BlockedReport::default()
+        };
+        let text = show(&report, false);
+        for part in
+            ["1 partitions with nothing unfinished", "replica a last told of itself 12s ago", "2 partitions of which"]
+        {
+            assert!(text.contains(part), "no `{part}` in {text}");
+        }
+        let text = show(&BlockedReport { stale: vec![], ..report }, false);
+        assert!(text.contains("3 partitions with nothing unfinished") && !text.contains("last told"), "{text}");
+    }
 
     #[test]
     fn what_a_consumer_counts_is_shown_where_it_is_not_0() {
@@ -321,6 +362,7 @@ mod tests {
             }],
             storm_passes: [("views".into(), 900)].into(),
             replicas: vec!["a".into()],
+            stale: vec![],
             consumers: vec![],
             replays: vec![WaitingReplay {
                 id: "r-1".into(),

@@ -15,6 +15,9 @@ use crate::redact::mask_trans_id;
 use crate::storm::Storm;
 use crate::storm::pass::Left;
 
+/// A snapshot that is older than this tells how things were: two intervals.
+const STALE_MS: i64 = 10_000;
+
 /// An account's lane, over all replicas.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(default)]
@@ -59,12 +62,23 @@ pub struct BlockedReport {
     pub storm_passes: Left,
     /// The ids of the workers whose snapshots were read.
     pub replicas: Vec<String>,
+    /// Those of them whose snapshot is so old that it no longer tells how things are: Redis may take no writes.
+    pub stale: Vec<StaleReplica>,
     /// Every consumer of those workers.
     pub consumers: Vec<ConsumerRow>,
     /// The parts of the running replay that wait.
     pub replays: Vec<WaitingReplay>,
     /// Partitions with unfinished records of which no running worker tells. Only the command looks for them.
     pub unowned: Vec<UnownedPartition>,
+}
+
+/// A replica that has not told of itself for more than two intervals, and whose snapshot has not expired yet.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(default)]
+pub struct StaleReplica {
+    pub replica: String,
+    /// The age of its snapshot in ms.
+    pub age_ms: i64,
 }
 
 /// A part of a running replay that waits.
@@ -250,6 +264,11 @@ pub fn blocked(
         storm_passes,
         refused: snapshots.iter().flat_map(|replica| replica.refused.clone()).collect(),
         replicas: snapshots.iter().map(|replica| replica.id.clone()).collect(),
+        stale: snapshots
+            .iter()
+            .map(|replica| StaleReplica { replica: replica.id.clone(), age_ms: now_ms - replica.at_ms })
+            .filter(|of| of.age_ms > STALE_MS)
+            .collect(),
         consumers: snapshots
             .iter()
             .flat_map(|replica| replica.consumers.iter().map(|of| (replica.id.clone(), of.clone())))
@@ -340,6 +359,13 @@ mod tests {
         let want =
             TopicRow { topic: "conversions".into(), partitions: 2, lag: Some(11), oldest_ms: Some(10), parked: 1 };
         assert_eq!(topics, [want]);
+    }
+
+    #[test]
+    fn a_snapshot_that_is_older_than_two_intervals_is_named_with_its_age() {
+        let snapshots = [replica("a", 1_000, "flowing", ""), replica("b", 4_000, "flowing", "")];
+        let report = blocked(&configured(), &SwitchesByAccount::new(), Default::default(), &snapshots, 13_000);
+        assert_eq!(report.stale, [StaleReplica { replica: "a".into(), age_ms: 12_000 }]);
     }
 
     #[test]
