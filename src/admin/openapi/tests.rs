@@ -442,6 +442,8 @@ fn all_that_a_filter_selects_is_one_file_without_anything_personal() {
     }
     // The pieces of the answer lie between their sizes.
     assert_eq!((csv.matches("partition,offset,state").count(), csv.matches(",acme-ps,").count()), (1, 2), "{csv}");
+    let (_, _, nothing) = world.send("GET", "/api/v1/dead-letters/export?account=nobody", LOCAL, "");
+    assert!(nothing.contains("partition,offset,state"), "an export of nothing has its headings: {nothing}");
     let (head, jsonl) = get("?format=jsonl&all=true");
     assert!(head.contains("postback-total: 3") && head.contains("application/x-ndjson"), "{head}");
     let lines: Vec<Value> =

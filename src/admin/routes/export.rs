@@ -111,13 +111,17 @@ async fn send(mut walk: Walk, form: Export, to: &mpsc::Sender<Part>) {
         });
         let Ok((next, found)) = read.await else { return };
         walk = next;
-        let part = match found {
-            Ok(found) if found.is_empty() => None,
-            Ok(found) => Some(form.lines(&found, std::mem::take(&mut first)).into()),
+        let found = match found {
+            Ok(found) => found,
             Err(error) => return tracing::warn!(%error, "an export of dead letters broke off"),
         };
-        let is_end = part.is_none();
-        if to.send_timeout(part, STALLED).await.is_err() || is_end {
+        let lines = form.lines(&found, std::mem::take(&mut first));
+        if !lines.is_empty() && to.send_timeout(Some(lines.into()), STALLED).await.is_err() {
+            return;
+        }
+        if found.is_empty() {
+            // Where the client has left, nobody needs the end.
+            let _ = to.send_timeout(None, STALLED).await;
             return;
         }
     }

@@ -62,6 +62,7 @@ impl Out {
     fn end(&self) -> String {
         match self {
             Out::Table(table) if table.is_empty() => "no dead letters\n",
+            Out::Export { export, any: false } => return export.lines(&[], true),
             Out::Table(_) | Out::Export { .. } => "",
             Out::Json { any: false } => "[]\n",
             Out::Json { any: true } => "\n]\n",
@@ -107,6 +108,15 @@ mod tests {
         assert_eq!(lines.len(), 3, "{text}");
         assert!(lines[1].starts_with("3:7  2025-01-15T15:59:00Z  acme-ps  -"), "{text}");
         assert!(lines[1].ends_with("open   no such user 138****5678"), "{text}");
+    }
+
+    #[test]
+    fn an_export_has_its_headings_once_also_where_nothing_matches() {
+        let mut out = Out::Export { export: Export::Csv, any: false };
+        assert!(out.end().starts_with("partition,offset,state"), "{}", out.end());
+        let text = out.page(&[personal(7)]) + &out.page(&[personal(8)]) + &out.end();
+        assert_eq!((text.matches("partition,offset").count(), text.lines().count()), (1, 3), "{text}");
+        assert_eq!(Out::Export { export: Export::Jsonl, any: false }.end(), "");
     }
 
     #[test]

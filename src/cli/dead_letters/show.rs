@@ -156,15 +156,15 @@ impl Shown {
         let state = self.full.item.state.map(|state| format!(", {}", state.as_str())).unwrap_or_default();
         let mut text = format!("dead letter {}:{}{state}\n", letter.partition, letter.offset);
         for (name, value) in letter.lines() {
-            text.push_str(&format!("  {name:<20} {value}{}\n", self.note(&name)));
+            text.push_str(&format!("  {name:<20} {}{}\n", one_line(&value), self.note(&name)));
         }
         if let Some(key) = &self.key {
-            text.push_str(&format!("\nkey\n  {key}\n"));
+            text.push_str(&format!("\nkey\n  {}\n", one_line(key)));
         }
         if !self.producer.is_empty() {
             text.push_str("\nthe producer's headers\n");
             for (name, value) in &self.producer {
-                text.push_str(&format!("  {name}: {value}\n"));
+                text.push_str(&format!("  {}: {}\n", one_line(name), one_line(value)));
             }
         }
         let event = match &self.event {
@@ -209,6 +209,11 @@ fn header(header: &Header) -> (String, String) {
         },
     };
     (mask_text(&header.name).into_owned(), value)
+}
+
+/// The text with its line breaks and other control characters escaped, so that none looks like a further header.
+fn one_line(text: &str) -> String {
+    text.chars().map(|c| if c.is_control() { c.escape_default().to_string() } else { c.to_string() }).collect()
 }
 
 fn indented(text: &str) -> String {
@@ -298,6 +303,26 @@ mod tests {
         for text in [shown.text(), serde_json::to_value(&shown.full).unwrap().to_string()] {
             assert!(!text.contains("t0k3") && !text.contains("k3y-"), "{text}");
             assert!(text.contains("00-4bf92f35"), "{text}");
+        }
+    }
+
+    #[test]
+    fn a_line_break_in_a_header_or_in_the_key_begins_no_line() {
+        let config = Config::load(None, []).unwrap_or_else(|found| panic!("{found}")).config;
+        let mut record = record(1, 2, &[("reason", "rejected"), ("detail", "one\ntwo")]);
+        record.value = Some(EVENT.into());
+        record.key = Some("k\n  pb-reason: forged".into());
+        record.headers.insert(0, Header::text("trace\nid", "a\r\n  pb-reason            forged\u{1b}[1m"));
+        let previewer = Previewer::new(&config.accounts, config.kafka.result_topics(), &config.redis.prefix);
+        let text = Shown::new(&record, None, &previewer, 1_736_899_201_000).text();
+        assert!(
+            !text.lines().any(|line| line.trim_start().starts_with("pb-reason") && line.contains("forged")),
+            "{text}"
+        );
+        for part in
+            [r"trace\nid: a\r\n  pb-reason", r"forged\u{1b}[1m", r"pb-detail            one\ntwo", r"k\n  pb-reason"]
+        {
+            assert!(text.contains(part), "no `{part}` in\n{text}");
         }
     }
 

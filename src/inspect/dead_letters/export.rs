@@ -8,6 +8,7 @@ use serde_json::{Map, Value};
 
 use crate::inspect::dead_letters::dead_letter::DeadLetter;
 use crate::inspect::dead_letters::state::State;
+use crate::kafka::record::Record;
 
 pub use walk::Walk;
 
@@ -50,20 +51,22 @@ impl Export {
         }
     }
 
-    /// The lines of these dead letters, masked, with the headings if they are the first ones.
+    /// The lines of these dead letters, masked, with the headings if they are the first ones, also where there are none.
     pub fn lines(self, letters: &[(DeadLetter, State)], first: bool) -> String {
         self.write(&letters.iter().map(|(letter, state)| object(letter, *state)).collect::<Vec<_>>(), first)
     }
 
     fn write(self, objects: &[Map<String, Value>], first: bool) -> String {
         let mut text = String::new();
-        for (n, object) in objects.iter().enumerate() {
+        if first && self == Export::Csv {
+            let none = if objects.is_empty() { blank() } else { Map::new() };
+            let names = columns(objects.first().unwrap_or(&none)).map(|(name, _)| name);
+            text.push_str(&(names.collect::<Vec<_>>().join(",") + "\r\n"));
+        }
+        for object in objects {
             match self {
                 Export::Jsonl => text.push_str(&Value::Object(object.clone()).to_string()),
                 Export::Csv => {
-                    if first && n == 0 {
-                        text.push_str(&(columns(object).map(|(name, _)| name).collect::<Vec<_>>().join(",") + "\r\n"));
-                    }
                     text.push_str(&columns(object).map(|(_, value)| cell(value)).collect::<Vec<_>>().join(","));
                     text.push('\r');
                 }
@@ -79,6 +82,21 @@ pub fn object(letter: &DeadLetter, state: State) -> Map<String, Value> {
     let mut members = letter.json();
     members.insert("state".to_owned(), state.as_str().into());
     members
+}
+
+/// A dead letter of nothing: every column is in it.
+fn blank() -> Map<String, Value> {
+    let nothing = Record {
+        topic: "".into(),
+        partition: 0,
+        offset: 0,
+        timestamp_ms: None,
+        key: None,
+        value: None,
+        headers: Vec::new(),
+        unreadable_headers: 0,
+    };
+    object(&DeadLetter::read(&nothing), State::Open)
 }
 
 fn columns(object: &Map<String, Value>) -> impl Iterator<Item = (&str, &Value)> {
@@ -108,6 +126,7 @@ mod tests {
     use serde_json::json;
 
     use super::*;
+    use crate::inspect::dead_letters::tests::letter;
 
     fn object(detail: &str) -> Map<String, Value> {
         let Value::Object(object) = json!({"partition": 0, "offset": -1, "detail": detail, "field": null}) else {
@@ -134,6 +153,15 @@ mod tests {
             assert_eq!(cell(&text.into()), wanted, "{text}");
         }
         assert_eq!(cell(&json!(-5)), "-5", "a number is none");
+    }
+
+    #[test]
+    fn an_export_of_nothing_has_its_headings() {
+        let csv = Export::Csv.lines(&[], true);
+        let one = Export::Csv.lines(&[letter(3, 7, &[("account", "acme-ps")])].map(|l| (l, State::Open)), true);
+        assert_eq!(Some(csv.as_str()), one.split_inclusive("\r\n").next(), "{csv}");
+        assert!(csv.starts_with("partition,offset,state,failed_at,") && csv.ends_with("\r\n"), "{csv}");
+        assert_eq!(Export::Csv.lines(&[], false) + &Export::Jsonl.lines(&[], true), "");
     }
 
     #[test]
