@@ -43,7 +43,7 @@ function Outcomes({ of: { outcomes: o, started_ms: since } }) {
   return html`<${Section} id="outcomes" title=${title} note=${t("Counted where each event ends.", "在事件结束处计数。")}>
     <${Parts} label=${title} parts=${[[t("Delivered", "已送达"), o.delivered, "ok"], [t("Duplicate", "重复"), o.duplicate, "info"], [t("Suppressed", "已抑制"), o.suppressed, "info"], [t("Dead again", "再次死信"), dead, "bad"], [t("Still open", "处理中"), o.open, "rest", "", (o.at_least ? "≥ " : "") + count(o.open)]]} />
     ${dead > 0 && html`<ul class="counts"><li>${t("Dead again:", "再次死信：")}</li>${Object.entries(o.dead_lettered).map(([name, n]) => html`<li key=${name}><b>${count(n)}</b> <a href=${link(["dead-letters"], { reason: name, since, view: "list" })}>${name}</a></li>`)}</ul>`}
-    ${o.at_least && html`<p class="note">${o.taken_over ? t("The replica that ran it was gone, and another one went on: some ends may be counted twice, and each of these hides an open one.", "执行它的副本消失后由另一副本接手：部分结果可能被计两次，每次会隐藏一条处理中的。") : t("Some ends may be counted twice, and each of these hides an open one.", "部分结果可能被计两次，每次会隐藏一条处理中的。")}</p>`}<//>`;
+    ${o.at_least && html`<p class="note">${t("Some may be counted twice, and each of these hides an open one.", "部分可能被计两次，每次会隐藏一条处理中的。")}</p>`}<//>`;
 }
 
 function Plan({ of }) {
