@@ -124,7 +124,7 @@ fn summary(loaded: &Loaded) -> String {
     }
     let mut text = String::from("configuration is valid\n");
     for (platform, names) in platforms {
-        text.push_str(&format!("  {platform:<10} {}\n", names.join(", ")));
+        text.push_str(&format!("  {platform:<11} {}\n", names.join(", ")));
     }
     let parking = parking_topic(&kafka.parked_prefix, "<account>");
     let results = std::iter::once(&kafka.results).chain(&kafka.result_topics).cloned();
@@ -136,7 +136,7 @@ fn summary(loaded: &Loaded) -> String {
         ("answers", results.collect::<Vec<_>>().join(", ")),
         ("audits", kafka.audit.clone()),
     ] {
-        text.push_str(&format!("  {what:<10} {topics}\n"));
+        text.push_str(&format!("  {what:<11} {topics}\n"));
     }
     text
 }

@@ -69,8 +69,7 @@ pub struct Addresses {
 /// Nobody answers, or the worker has no embedded parts.
 pub async fn find(base: &str) -> anyhow::Result<Addresses> {
     let status = Api::new(base, None)?.get("status").await.context(
-        "Kafka and Redis are embedded in a running worker, and none answers: start `postback demo`, or name one with \
-         --admin, or a configuration with real ones with --config",
+        "without --config, Kafka and Redis are those inside a running worker: start `postback demo`, or name a configuration",
     )?;
     let text = |name: &str| status["embedded"][name].as_str().map(str::to_owned);
     match (text("kafka"), text("redis")) {

@@ -48,7 +48,7 @@ impl Findings {
     }
 
     fn note(&mut self, name: &str, text: impl std::fmt::Display) {
-        self.notes.push(format!("{name:<10} {text}"));
+        self.notes.push(format!("{name:<11} {text}"));
     }
 }
 

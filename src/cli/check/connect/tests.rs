@@ -148,7 +148,7 @@ fn what_redis_is_stands_in_one_line() {
 fn the_summary_counts_the_warnings() {
     let mut found = Findings::default();
     found.note("kafka", "3 brokers");
-    assert_eq!(found.summary(), "connected: everything that was looked at is fit\n  kafka      3 brokers\n");
+    assert_eq!(found.summary(), "connected: everything that was looked at is fit\n  kafka       3 brokers\n");
     found.warnings.push("x".to_owned());
     assert!(found.summary().starts_with("connected: 1 warning\n"));
 }
