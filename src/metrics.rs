@@ -8,6 +8,7 @@ mod claims;
 mod exposition;
 mod families;
 mod holds;
+mod maker;
 mod partitions;
 mod platform;
 mod process;
@@ -27,8 +28,8 @@ pub use account::{AccountMetrics, Count, LaneState};
 use accounts::{AccountTable, UNKNOWN};
 pub use breaker::BreakerState;
 pub use claims::ClaimResult;
-use families::Maker;
 pub use holds::Hold;
+use maker::Maker;
 pub use partitions::PartitionMetrics;
 use partitions::Partitions;
 use platform::{PlatformFamilies, unseen_gauge};
@@ -185,8 +186,8 @@ impl Metrics {
         })
     }
 
-    /// Sets the partitions that this process owns. One that it does not own any more has no series from now on: its last
-    /// values would go on raising alarms.
+    /// Sets the partitions that this process owns. One that it does not own any more has no series from now on: its
+    /// last values would go on raising alarms.
     pub fn set_partitions(&self, owned: Vec<PartitionMetrics>) {
         self.partitions.set(owned);
     }

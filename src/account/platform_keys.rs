@@ -2,8 +2,8 @@
 
 use serde_json::{Map, Value};
 
-/// See the module. They are kept as text, because they are read seldom and their tree takes two KiB of each account. They
-/// may hold secrets, so they print nothing.
+/// See the module. They are kept as text, because they are read seldom and their tree takes two KiB of each account.
+/// They may hold secrets, so they print nothing.
 #[derive(Clone, Default)]
 pub struct PlatformKeys(Box<str>);
 

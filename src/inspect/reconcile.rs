@@ -1,8 +1,8 @@
 //! Compares the records of a range of the input with what became of them, and names those that have no end.
 //!
-//! The order of the questions matters, because records move on meanwhile: first the positions of both groups, then the ends
-//! of the input, of tiers and of parking topics, then the ends of receipts and dead letters. So a record is found where it was
-//! or where it has gone, and a record is missing only if it is nowhere.
+//! The order of the questions matters, because records move on meanwhile: first the positions of both groups, then the
+//! ends of the input, of tiers and of parking topics, then the ends of receipts and dead letters. So a record is found
+//! where it was or where it has gone, and a record is missing only if it is nowhere.
 
 mod book;
 mod found;

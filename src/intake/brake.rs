@@ -20,8 +20,8 @@ pub(super) struct Brake {
     waiting: BTreeSet<String>,
     /// The version of the board from which both were read.
     version: u64,
-    /// In the present turn of the loop a topic was stopped, or began to wait. Nothing more is taken until its partitions are
-    /// paused.
+    /// In the present turn of the loop a topic was stopped, or began to wait. Nothing more is taken until its
+    /// partitions are paused.
     has_just_stopped: bool,
 }
 

@@ -7,12 +7,12 @@
 //! before another thread (`queries`) has judged its position. A partition without a sound position is *parked*: the
 //! consumer owns it but does not read it until an operator names an offset.
 //!
-//! The thread's state is the `Poller`, which joins parts that own one subject each: `partitions` and `partition` (what is
-//! owned, and in which state), `client` (the library's client), `drains` (what is waited for before it is given back),
-//! `pauses` and `window` (what is not read for now), `commits` (positions stored and confirmed), `checks` (what the broker
-//! is asked from time to time: `surveys`, `ends`, `known_ids`) and `show` (the snapshot). A part returns what follows from
-//! an answer, and the `Poller` carries it out: `dispatch` for commands, `rebalance` for partitions that come and go,
-//! `poll` for the loop.
+//! The thread's state is the `Poller`, which joins parts that own one subject each: `partitions` and `partition` (what
+//! is owned, and in which state), `client` (the library's client), `drains` (what is waited for before it is given
+//! back), `pauses` and `window` (what is not read for now), `commits` (positions stored and confirmed), `checks` (what
+//! the broker is asked from time to time: `surveys`, `ends`, `known_ids`) and `show` (the snapshot). A part returns
+//! what follows from an answer, and the `Poller` carries it out: `dispatch` for commands, `rebalance` for partitions
+//! that come and go, `poll` for the loop.
 //!
 //! Two alternatives were rejected: the async stream consumer and split partition queues, because their wake-ups can be
 //! lost; and explicit commits in the hot path, because they can move a position backwards and report nothing.

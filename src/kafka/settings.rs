@@ -58,15 +58,15 @@ pub fn intake(config: &Config) -> Result<ClientConfig, SettingsError> {
 }
 
 /// The settings of the consumer that reads the retry tiers and parking topics. When a topic of its list is deleted and
-/// created again, the consumer finds it by its id (`consumer/known_ids.rs`). The metadata refresh is rare, because its answer
-/// names every topic. `topics` is how many there are.
+/// created again, the consumer finds it by its id (`consumer/known_ids.rs`). The metadata refresh is rare, because its
+/// answer names every topic. `topics` is how many there are.
 ///
 /// # Errors
 /// Fails for the same reasons as [`try_clients`].
 pub fn waiting(config: &Config, topics: usize) -> Result<ClientConfig, SettingsError> {
-    // Each fetch names all topics, and for each of them in its answer the client searches all topics. So the more topics
-    // there are, the longer an idle fetch waits. A new record still ends the wait at once. Only a partition that was
-    // paused has to wait for the fetch that is under way.
+    // Each fetch names all topics, and for each of them in its answer the client searches all topics. So the more
+    // topics there are, the longer an idle fetch waits. A new record still ends the wait at once. Only a partition that
+    // was paused has to wait for the fetch that is under way.
     let fetch_wait_ms = topics.clamp(500, 1000).to_string();
     consumer(config, &waiting_group(config), "1024", ("30000", &fetch_wait_ms))
 }
@@ -145,8 +145,8 @@ pub fn reader(config: &Config) -> Result<ClientConfig, SettingsError> {
         ("auto.offset.reset", "earliest"),
         ("enable.partition.eof", "true"),
         ("fetch.wait.max.ms", "100"),
-        // A reader may share the process with live traffic, and several of them read at once. A small queue costs no speed
-        // where the next fetch does not wait long for room in it.
+        // A reader may share the process with live traffic, and several of them read at once. A small queue costs no
+        // speed where the next fetch does not wait long for room in it.
         ("queued.max.messages.kbytes", "4096"),
         ("fetch.queue.backoff.ms", "5"),
         ("fetch.message.max.bytes", "1048576"),

@@ -40,8 +40,8 @@ pub(super) fn event(delivery: &Delivery) -> Result<&Ready, DeliveryError> {
     }
 }
 
-/// Claims an event that has no claim, and judges whether it may be sent. `Some`: nothing has to be sent. `None`: the claim
-/// is ours, and in `guard`.
+/// Claims an event that has no claim, and judges whether it may be sent. `Some`: nothing has to be sent. `None`: the
+/// claim is ours, and in `guard`.
 pub(super) async fn claim_to_send(
     delivery: &mut Delivery,
     lane: &Lane,

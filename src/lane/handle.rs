@@ -159,8 +159,8 @@ impl LaneHandle {
         self.occupancy.is_aside_above(topic_kind, part, whole, !self.is_open())
     }
 
-    /// Tells the breaker of the answer to one request. `is_probe`: it was the one record that is tried. `what` says what the
-    /// request came to, in words that are safe to show.
+    /// Tells the breaker of the answer to one request. `is_probe`: it was the one record that is tried. `what` says
+    /// what the request came to, in words that are safe to show.
     pub fn report(&self, input: BreakerInput, is_probe: bool, what: impl FnOnce() -> String) -> Change {
         self.breaker.report((input, is_probe), self.account().limits.concurrency, what)
     }

@@ -1,5 +1,5 @@
-//! What every attempt needs to send a request: a connection with a slot of the shared rate, and the last check before the
-//! first byte.
+//! What every attempt needs to send a request: a connection with a slot of the shared rate, and the last check before
+//! the first byte.
 
 use tokio::time::sleep;
 

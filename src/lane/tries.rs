@@ -24,8 +24,8 @@ pub(super) struct Tries {
     pub(super) delays: Option<InlineDelays>,
     /// What it has done to get a token.
     pub(super) turn: Turn,
-    /// The failure of the last try where no other try has followed it and the result does not tell it. Boxed, because few
-    /// visits have one and every attempt has room for it.
+    /// The failure of the last try where no other try has followed it and the result does not tell it. Boxed, because
+    /// few visits have one and every attempt has room for it.
     pub(super) failed: Option<Box<DeliveryError>>,
 }
 
@@ -38,7 +38,8 @@ pub(super) enum Next {
 }
 
 impl Tries {
-    /// Judges the end of a request that took this slot and was sent with this token, and waits until another one may follow.
+    /// Judges the end of a request that took this slot and was sent with this token, and waits until another one may
+    /// follow.
     ///
     /// # Errors
     /// The result of the visit.
@@ -82,8 +83,8 @@ impl Tries {
         Ok(Next::Send(None))
     }
 
-    /// Counts the answer to the last try among the lane's answers. If another try follows at once it does not count; this one
-    /// does not follow, or only after the event is claimed again.
+    /// Counts the answer to the last try among the lane's answers. If another try follows at once it does not count;
+    /// this one does not follow, or only after the event is claimed again.
     pub(super) fn count_failed(&mut self, delivery: &Delivery, lane: &Lane) {
         if let Some(failed) = self.failed.take() {
             lane.note(delivery.is_replayed(), &Err(*failed));
@@ -91,8 +92,8 @@ impl Tries {
     }
 }
 
-/// How long to wait before the next inline try, which counts as used from now on. `None`: there is no further one, or the
-/// lane's budget for them is used up.
+/// How long to wait before the next inline try, which counts as used from now on. `None`: there is no further one, or
+/// the lane's budget for them is used up.
 pub(super) fn inline_delay(
     delivery: &mut Delivery,
     lane: &Lane,

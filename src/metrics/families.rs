@@ -2,9 +2,6 @@
 
 use std::fmt::Write as _;
 
-use prometheus::core::Collector;
-use prometheus::{GaugeVec, HistogramOpts, HistogramVec, IntCounterVec, IntGaugeVec, Opts, Registry};
-
 /// Type of a family.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Kind {
@@ -274,33 +271,3 @@ pub const ALL: [&Family; 48] = [
     &PROCESS_OPEN_FDS,
     &STORM_STOPPED,
 ];
-
-/// Makes the metrics of families and registers them.
-pub struct Maker<'a>(pub &'a Registry);
-
-impl Maker<'_> {
-    pub fn counters(&self, family: &Family) -> IntCounterVec {
-        self.register(IntCounterVec::new(opts(family), family.labels))
-    }
-    pub fn int_gauges(&self, family: &Family) -> IntGaugeVec {
-        self.register(IntGaugeVec::new(opts(family), family.labels))
-    }
-    pub fn gauges(&self, family: &Family) -> GaugeVec {
-        self.register(GaugeVec::new(opts(family), family.labels))
-    }
-    pub fn histograms(&self, family: &Family) -> HistogramVec {
-        let opts = HistogramOpts::new(family.name, family.help).buckets(family.buckets.to_vec());
-        self.register(HistogramVec::new(opts, family.labels))
-    }
-
-    #[expect(clippy::expect_used, reason = "names, labels and buckets are the constants above; a test makes each one")]
-    fn register<C: Collector + Clone + 'static>(&self, made: prometheus::Result<C>) -> C {
-        let made = made.expect("a family of the table is well formed");
-        self.0.register(Box::new(made.clone())).expect("a family of the table is registered once");
-        made
-    }
-}
-
-fn opts(family: &Family) -> Opts {
-    Opts::new(family.name, family.help)
-}

@@ -26,8 +26,8 @@ pub struct PartitionMetrics {
     pub lag_seconds: Option<f64>,
     /// In seconds.
     pub commit_age: f64,
-    /// How long the topic keeps its records, and from now on the oldest unfinished one, in seconds. `None` too where it is
-    /// unlimited.
+    /// How long the topic keeps its records, and from now on the oldest unfinished one, in seconds. `None` too where it
+    /// is unlimited.
     pub retention: Option<f64>,
     pub headroom: Option<f64>,
 }

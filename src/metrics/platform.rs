@@ -5,7 +5,8 @@ use std::sync::Arc;
 use prometheus::core::GenericGauge;
 use prometheus::{Histogram, HistogramOpts, HistogramVec, IntCounter, IntCounterVec};
 
-use super::families::{self, Maker};
+use super::families;
+use super::maker::Maker;
 
 /// The metrics that all accounts of one platform share.
 pub(super) struct PlatformMetrics {

@@ -2,7 +2,8 @@
 
 use prometheus::{IntCounter, IntGauge};
 
-use super::families::{self, Maker};
+use super::families;
+use super::maker::Maker;
 
 /// The metrics of reloads.
 pub struct Reloads {

@@ -2,7 +2,8 @@
 
 use prometheus::{IntCounter, IntGauge};
 
-use super::families::{self, Maker};
+use super::families;
+use super::maker::Maker;
 use crate::error::Outcome;
 
 /// What became of one dead letter that a replay selected, as the label `result` shows it.

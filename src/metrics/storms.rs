@@ -5,7 +5,8 @@ use std::sync::{Mutex, PoisonError};
 
 use prometheus::IntGaugeVec;
 
-use super::families::{self, Maker};
+use super::families;
+use super::maker::Maker;
 
 /// The gauge, and the topics that have a series.
 pub struct Storms {

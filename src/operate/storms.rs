@@ -1,6 +1,6 @@
 //! Topics that the storm brake stopped, as Redis keeps them for every replica: a worker stops a topic, and an operator
-//! releases it. A release leaves a token, so that a worker that remembers an older stop does not set it again. It may leave
-//! a number too: so many bad records may pass without being judged.
+//! releases it. A release leaves a token, so that a worker that remembers an older stop does not set it again. It may
+//! leave a number too: so many bad records may pass without being judged.
 
 use std::collections::BTreeMap;
 
@@ -55,8 +55,8 @@ fn set(keys: &Keys, storm: &Storm, seen: Option<&str>) -> ::redis::Cmd {
     cmd
 }
 
-/// Stops a topic for every replica. Returns `false` if it is stopped already, or was released since: `seen` is the token
-/// of the last release that was known at the stop. The stop and its audit entry are one transaction.
+/// Stops a topic for every replica. Returns `false` if it is stopped already, or was released since: `seen` is the
+/// token of the last release that was known at the stop. The stop and its audit entry are one transaction.
 ///
 /// # Errors
 /// Fails if Redis does not answer. The change may or may not have been made, and can be repeated.
@@ -81,8 +81,8 @@ pub async fn stop(
     Ok(new)
 }
 
-/// Lets a topic be read on; with `pass`, so many bad records may pass before it is judged again. Returns `false` if it was
-/// not stopped. The release and its audit entry are one transaction.
+/// Lets a topic be read on; with `pass`, so many bad records may pass before it is judged again. Returns `false` if it
+/// was not stopped. The release and its audit entry are one transaction.
 ///
 /// # Errors
 /// Fails for the same reasons as [`stop`].

@@ -120,7 +120,8 @@ impl Batcher {
         }
     }
 
-    /// Not asynchronous itself, so that who waits for the answer holds no copy of the command: in a burst thousands wait.
+    /// Not asynchronous itself, so that who waits for the answer holds no copy of the command: in a burst thousands
+    /// wait.
     fn submit(&self, cmd: Cmd, claim: bool) -> impl Future<Output = Result<Value, StoreError>> + use<> {
         let (reply, answer) = oneshot::channel();
         // If the task has ended, the sender of the answer is dropped here.

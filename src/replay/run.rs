@@ -1,7 +1,8 @@
 //! Runs the replay that is to run: in every replica waits a runner, and the one that holds the lock publishes.
 //!
-//! A batch is read, judged, published and counted, in this order. A runner that dies in between leaves at most one batch that
-//! is published and not counted: the next one publishes it again, and claims keep the platform from seeing it twice.
+//! A batch is read, judged, published and counted, in this order. A runner that dies in between leaves at most one
+//! batch that is published and not counted. The next one counts what was delivered of it and publishes the rest again,
+//! and claims keep the platform from seeing it twice.
 
 mod allowance;
 mod batch;

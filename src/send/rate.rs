@@ -31,11 +31,12 @@ const AHEAD: Duration = Duration::from_millis(100);
 /// A slot that is missed by more is given up. All replicas share the times of slots, so no second sees more requests
 /// than there are slots in a second and this time.
 const TOLERANCE: Duration = Duration::from_millis(50);
-/// The mean time between two reservations, so that there are at most a thousand a second. Each also waits for the reply to
-/// the one before.
+/// The mean time between two reservations, so that there are at most a thousand a second. Each also waits for the reply
+/// to the one before.
 const GAP: Duration = Duration::from_millis(1);
-/// So much of that time may be made up for at once. A lane that reserves less often never waits for its next reservation:
-/// timers round up to a millisecond, and a gap after each would delay every event of a lane with 500 a second.
+/// So much of that time may be made up for at once. A lane that reserves less often never waits for its next
+/// reservation: timers round up to a millisecond, and a gap after each would delay every event of a lane with 500 a
+/// second.
 const MADE_UP: Duration = Duration::from_millis(20);
 /// The longest push-back by a `Retry-After`. One that lasts longer waits for the platform's own limit of a day.
 pub const LONGEST_PUSH_BACK: Duration = Duration::from_secs(15 * 60);

@@ -1,5 +1,5 @@
-//! Which topics are stopped, as this process knows it. The intake stops topics and obeys; the coordinator brings both in
-//! line with Redis.
+//! Which topics are stopped, as this process knows it. The intake stops topics and obeys; the coordinator brings both
+//! in line with Redis.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::atomic::{AtomicU64, Ordering::SeqCst};
@@ -133,8 +133,8 @@ impl Storms {
     }
 
     /// Takes over what Redis holds. A stop that Redis does not know yet stays; and if the store has `forgotten`
-    /// everything, so does what was known before, unless the topic was released since. A share ends with the next stop or
-    /// release.
+    /// everything, so does what was known before, unless the topic was released since. A share ends with the next stop
+    /// or release.
     pub fn obey(&self, (mut found, releases, left): Found, forgotten: bool) -> Changed {
         let mut inner = self.lock();
         for (topic, storm) in &inner.stopped {

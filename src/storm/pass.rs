@@ -1,5 +1,5 @@
-//! How many bad records may pass without being judged, as an operator ordered (pure). The number is kept in Redis for all
-//! replicas together. A replica takes a share of it when it meets bad records, and uses the share up without Redis.
+//! How many bad records may pass without being judged, as an operator ordered (pure). The number is kept in Redis for
+//! all replicas together. A replica takes a share of it when it meets bad records, and uses the share up without Redis.
 
 use std::collections::BTreeMap;
 
@@ -70,8 +70,8 @@ impl Passes {
         *open = Open { left, share: (open.share + share).saturating_sub(open.asks), asks: 0 };
     }
 
-    /// Takes over what Redis has left. The share of a topic that has ended is void. Returns whether a topic that asked has
-    /// to wait no longer.
+    /// Takes over what Redis has left. The share of a topic that has ended is void. Returns whether a topic that asked
+    /// has to wait no longer.
     pub(super) fn obey(&mut self, left: Left, has_ended: impl Fn(&str) -> bool) -> bool {
         let mut is_answered = false;
         for (topic, open) in &mut self.0 {

@@ -1,7 +1,6 @@
 """Measures isolation; tests/bench/isolation has built everything and started Kafka and Redis. See there for the options."""
 import argparse
 import json
-import pathlib
 import statistics
 import subprocess
 import sys
@@ -288,11 +287,7 @@ def main():
         results[name]["wrong"], failed = wrong, failed or bool(wrong)
         does = f"{', '.join(SINGLE)}, each at an account of its own" if name == TOGETHER else VARIANTS[name][2]
         print(row(name, does, results[name], controls[kind], wrong), flush=True)
-    whole = json.dumps({"title": title, "minutes": options.minutes, "rate": options.rate, "controls": controls, "variants": results}, indent=1)
-    print(f"\n```json\n{whole}\n```", flush=True)
-    if options.json:
-        pathlib.Path(options.json).write_text(whole + "\n")
-    sys.exit(1 if failed else 0)
+    measure.tell(options, {"title": title, "minutes": options.minutes, "rate": options.rate, "controls": controls, "variants": results}, failed)
 
 
 main()

@@ -2,10 +2,10 @@
 //! [--platform qihoo360] [--dead-letters | --receipts] [--from S] [--to S]`.
 //!
 //! Makes the topic, then publishes N events in turn over the accounts, R a second (0: as fast as it goes). An event is
-//! about 390 bytes; its `trans_id` ends in the moment of the producer's call, so that the sink can tell its age. `--skip N`
-//! numbers from N on. With `--dead-letters` each event has the headers of a dead letter, as the worker writes them; with
-//! `--receipts` the records are receipts instead. With `--from` and `--to` (seconds from now on, negative: before) the
-//! records have times that are spread evenly between the two.
+//! about 390 bytes; its `trans_id` ends in the moment of the producer's call, so that the sink can tell its age.
+//! `--skip N` numbers from N on. With `--dead-letters` each event has the headers of a dead letter, as the worker
+//! writes them; with `--receipts` the records are receipts instead. With `--from` and `--to` (seconds from now on,
+//! negative: before) the records have times that are spread evenly between the two.
 
 #![expect(clippy::expect_used, clippy::panic, reason = "a tool of the benchmark: whatever fails ends the run")]
 

@@ -492,6 +492,15 @@ def parse(parser):
     return parser.parse_args()
 
 
+def tell(options, result, failed):
+    """Prints the result as JSON, writes it to the file that --json names, and ends the script: with 1 if it failed."""
+    whole = json.dumps(result, indent=1)
+    print(f"\n```json\n{whole}\n```", flush=True)
+    if options.json:
+        pathlib.Path(options.json).write_text(whole + "\n")
+    sys.exit(1 if failed else 0)
+
+
 def main():
     parser = argparse.ArgumentParser(prog="tests/bench/run", description="postback beside the plain loop, on real Kafka and Redis")
     cells = {"backlog": print_backlog, "rate": print_rate, "batches": print_batches, "declared": print_declared, "memory": print_memory, "latency": print_latency, "isolation": print_isolation, "accounts": print_accounts}

@@ -2,7 +2,6 @@
 import argparse
 import collections
 import json
-import pathlib
 import random
 import statistics
 import sys
@@ -297,11 +296,8 @@ def main():
         one.close()
     result["wrong"] = wrong = (faults_beside if options.beside else faults)(options, result)
     (show_beside if options.beside else show_killed)(options, result, wrong)
-    whole = json.dumps({"title": title, **{name: getattr(options, name) for name in ("events", "kills", "rate", "seed", "live")}, **result}, indent=1)
-    print(f"\n```json\n{whole}\n```", flush=True)
-    if options.json:
-        pathlib.Path(options.json).write_text(whole + "\n")
-    sys.exit(1 if wrong else 0)
+    chosen = {name: getattr(options, name) for name in ("events", "kills", "rate", "seed", "live")}
+    measure.tell(options, {"title": title, **chosen, **result}, wrong)
 
 
 if __name__ == "__main__":

@@ -1,7 +1,6 @@
 """Measures a search; tests/bench/search has built everything and started Kafka and Redis. See there for the options."""
 import argparse
 import json
-import pathlib
 import statistics
 import sys
 import threading
@@ -157,11 +156,8 @@ def main():
         more = run["peak_mib"] - run["resting_mib"]
         print(f"| {number + 1} | {run['first_s']:.2f} | {run['all_s']:.1f} | {run['resting_mib']:.1f} | {run['peak_mib']:.1f} ({more:.1f}) | {run['after_mib']:.1f} | {ages} | {run['beside']['p50_ms']:.1f} |", flush=True)
     wrong = faults(options, runs)
-    whole = json.dumps({"title": title, "runs": runs, "wrong": wrong}, indent=1)
-    print(f"\nholds: {'; '.join(wrong) or 'yes'}\n\n```json\n{whole}\n```", flush=True)
-    if options.json:
-        pathlib.Path(options.json).write_text(whole + "\n")
-    sys.exit(1 if wrong else 0)
+    print(f"\nholds: {'; '.join(wrong) or 'yes'}")
+    measure.tell(options, {"title": title, "runs": runs, "wrong": wrong}, wrong)
 
 
 main()

@@ -1,7 +1,6 @@
 """Measures traces; tests/bench/trace has built everything and started Kafka and Redis. See there for the options."""
 import argparse
 import json
-import pathlib
 import subprocess
 import sys
 import time
@@ -117,11 +116,8 @@ def main():
     for row in rows:
         print(f"| {row['title']} | {row['seconds']:.2f} | {row['claims']} | {row['receipts']} | {row['read']:,} |")
     wrong = faults(rows)
-    whole = json.dumps({"title": title, "rows": rows, "wrong": wrong}, indent=1)
-    print(f"\nholds: {'; '.join(wrong) or 'yes'}\n\n```json\n{whole}\n```", flush=True)
-    if options.json:
-        pathlib.Path(options.json).write_text(whole + "\n")
-    sys.exit(1 if wrong else 0)
+    print(f"\nholds: {'; '.join(wrong) or 'yes'}")
+    measure.tell(options, {"title": title, "rows": rows, "wrong": wrong}, wrong)
 
 
 main()

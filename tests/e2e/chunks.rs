@@ -1,5 +1,5 @@
-//! Calls of several chunks, which make one result together, and the call that deletes: the worker is killed at each of their
-//! steps. What only reads is made again without a word; what deletes is never made again.
+//! Calls of several chunks, which make one result together, and the call that deletes: the worker is killed at each of
+//! their steps. What only reads is made again without a word; what deletes is never made again.
 
 use crate::support::event::{Event, Expect};
 use crate::support::ledger::{Books, Check};
@@ -139,8 +139,8 @@ fn is_whole(result: &Value) {
     assert_eq!(named, [json!("partial"), json!(0), json!(true), json!(1)], "{result}");
 }
 
-/// Kills the worker while one call stands between its first and its last chunk, with others before and after it. `stop` says
-/// when that is, by what the platform was asked of it.
+/// Kills the worker while one call stands between its first and its last chunk, with others before and after it. `stop`
+/// says when that is, by what the platform was asked of it.
 fn killed(name: &str, rps: i64, held: usize, stop: &[(usize, usize)]) {
     let mut w = World::new(name);
     let id = unique("c");

@@ -64,7 +64,8 @@ fn no_second_holds_more_than_105_percent_with_one_then_three_then_two_replicas()
     let mut times: Vec<SystemTime> = account.requests().iter().map(|r| r.arrived).collect();
     times.sort();
     let most = busiest(&times);
-    // 105 % of the rate, and one request per replica. What a busy machine held up, at the worker and here, comes together.
+    // 105 % of the rate, and one request per replica. What a busy machine held up, at the worker and here, comes
+    // together.
     let stall_ms = stalls.load(Ordering::Relaxed) as usize;
     let held_up = 2 * RPS * stall_ms / 1000;
     assert!(

@@ -242,8 +242,8 @@ fn a_replay_whose_runner_is_killed_goes_on_elsewhere_and_loses_and_doubles_nothi
     assert_eq!((sum(&view["failed"]), sum(&view["skipped"])), (0, 0), "what a killed runner published counts: {view}");
     assert_eq!(open_letters(&workers[0]), 0);
 
-    // Some were being sent by the worker that was killed last, and wait for its lease. A kill between confirm and receipt
-    // leaves `duplicate` alone.
+    // Some were being sent by the worker that was killed last, and wait for its lease. A kill between confirm and
+    // receipt leaves `duplicate` alone.
     let arrived = |books: &Books| {
         let has_arrived = |outcome: &str| matches!(outcome, "delivered" | "duplicate");
         books.ends().values().filter(|ends| ends.0.iter().any(|end| has_arrived(&end.outcome))).count()
@@ -263,8 +263,8 @@ fn a_replay_whose_runner_is_killed_goes_on_elsewhere_and_loses_and_doubles_nothi
     assert_eq!(number(&reconciled["dead_lettered"]), 0, "each has a newer end than its dead letter: {reconciled}");
     assert_eq!(number(&reconciled["delivered"]) + number(&reconciled["duplicate"]), N as u64, "{reconciled}");
 
-    // What was counted twice hides as many that are still open, so nothing tells when the last one is counted. A kill between
-    // confirm and count leaves `duplicate`, as one between confirm and receipt does.
+    // What was counted twice hides as many that are still open, so nothing tells when the last one is counted. A kill
+    // between confirm and count leaves `duplicate`, as one between confirm and receipt does.
     let outcomes = || status(&workers[0], &id)["outcomes"].clone();
     let counted = |outcomes: &Value| number(&outcomes["delivered"]) + number(&outcomes["duplicate"]);
     let all_counted = within(secs(30), || counted(&outcomes()) >= N as u64);

@@ -1,5 +1,5 @@
-//! 数环通's tokens over three replicas: one of them refreshes, the new pair is stored before anybody uses it, and a replica that
-//! is killed in the middle of its refresh takes nothing along that the platform has not used up.
+//! 数环通's tokens over three replicas: one of them refreshes, the new pair is stored before anybody uses it, and a
+//! replica that is killed in the middle of its refresh takes nothing along that the platform has not used up.
 
 use crate::reload::reload;
 use crate::support::event::Event;
@@ -110,8 +110,8 @@ impl Platform {
         (0..REPLICAS).filter(|n| state.calls.iter().any(|(by, with)| by == n && with == token)).collect()
     }
 
-    /// The calls that it made, once each: they read, so that a repeat is no harm that the worker declares. Only a call that
-    /// the killed replica had made is made again.
+    /// The calls that it made, once each: they read, so that a repeat is no harm that the worker declares. Only a call
+    /// that the killed replica had made is made again.
     fn made(&self, killed: Option<usize>) -> Vec<Request> {
         let mut by: BTreeMap<String, (Request, Vec<usize>)> = BTreeMap::new();
         for (replica, own) in self.replicas.iter().enumerate() {
@@ -256,7 +256,8 @@ impl Begun {
         self.platform.asked()[0].0
     }
 
-    /// Every call has one result, nothing was made twice but what is declared, and no pair was used before Redis had it.
+    /// Every call has one result, nothing was made twice but what is declared, and no pair was used before Redis had
+    /// it.
     fn closes(&self, killed: Option<usize>) {
         self.w.settle(secs(120));
         let books = self.w.ledger_with(self.platform.made(killed), &Check::DISTURBED);

@@ -1,8 +1,9 @@
 //! The search behind the index: one thread reads the dead-letter topic from its end backwards, and then what arrives.
 //!
-//! A process has one search for everybody who looks at dead letters. It begins when somebody asks, rests while nobody has
-//! asked for `shared::REST`, goes on where it was when somebody asks again, and drops the index, its clients and its connection
-//! after `shared::IDLE`. It joins no group, and its threads have the lowest priority, so that live traffic comes first.
+//! A process has one search for everybody who looks at dead letters. It begins when somebody asks, rests while nobody
+//! has asked for `shared::REST`, goes on where it was when somebody asks again, and drops the index, its clients and
+//! its connection after `shared::IDLE`. It joins no group, and its threads have the lowest priority, so that live
+//! traffic comes first.
 
 mod audit;
 mod lookup;
@@ -84,8 +85,8 @@ impl Scan {
         }
     }
 
-    /// Waits until the index is complete, with everything that has arrived and every state that was set before this call.
-    /// Returns the ends of the partitions at that moment.
+    /// Waits until the index is complete, with everything that has arrived and every state that was set before this
+    /// call. Returns the ends of the partitions at that moment.
     ///
     /// # Errors
     /// Kafka refuses, or it is not so far in time: the text says why.
@@ -100,8 +101,8 @@ impl Scan {
         asked.fresh
     }
 
-    /// Asks for everything that has arrived, if the search was complete and nobody has asked for so long that it may have
-    /// stopped following.
+    /// Asks for everything that has arrived, if the search was complete and nobody has asked for so long that it may
+    /// have stopped following.
     pub fn ask_anew_if_quiet(&self) -> Option<u64> {
         let quiet = self.shared.asked().quiet();
         (quiet >= TEND && self.shared.progress.borrow().done).then(|| self.ask_anew())
@@ -112,8 +113,8 @@ impl Scan {
         self.shared.progress.borrow().fresh >= number
     }
 
-    /// As [`Scan::fresh`], for the moment at which this number was asked for. Who waits in several steps asks once: a search
-    /// that takes longer than one step would never catch up with a new question in each.
+    /// As [`Scan::fresh`], for the moment at which this number was asked for. Who waits in several steps asks once: a
+    /// search that takes longer than one step would never catch up with a new question in each.
     ///
     /// # Errors
     /// As for [`Scan::fresh`].
@@ -130,8 +131,8 @@ impl Scan {
         }))
     }
 
-    /// Waits for the turn to read single records; `None`: the process ends. Whoever waits here holds no thread: while Kafka
-    /// is away, one reading keeps all others waiting.
+    /// Waits for the turn to read single records; `None`: the process ends. Whoever waits here holds no thread: while
+    /// Kafka is away, one reading keeps all others waiting.
     pub async fn turn(&self) -> Option<OwnedSemaphorePermit> {
         self.turn.clone().acquire_owned().await.ok()
     }
@@ -151,8 +152,8 @@ impl Scan {
     /// See [`AdminError`].
     pub fn fetch_one(&self, (partition, offset): (i32, i64)) -> Result<Option<Record>, AdminError> {
         self.read(|reader| {
-            // The client would wait for a partition that does not exist, and read the whole partition for an offset that does
-            // not: meanwhile nobody else could read.
+            // The client would wait for a partition that does not exist, and read the whole partition for an offset
+            // that does not: meanwhile nobody else could read.
             let holds = |range: &Range| range.partition == partition && (range.from..range.end).contains(&offset);
             if !reader.bounds()?.iter().any(holds) {
                 return Ok(None);

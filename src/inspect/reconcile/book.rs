@@ -120,8 +120,8 @@ impl Book {
         self.unfinished(record, Source::Owned);
     }
 
-    /// Takes a record of the input that the group has not finished, inside or outside of the range. Only a replayed copy
-    /// tells something: that what it repeats has a further end before it.
+    /// Takes a record of the input that the group has not finished, inside or outside of the range. Only a replayed
+    /// copy tells something: that what it repeats has a further end before it.
     pub(super) fn unread(&mut self, record: &Record) {
         self.unfinished(record, Source::Input);
     }

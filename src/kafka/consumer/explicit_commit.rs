@@ -1,5 +1,5 @@
-//! The one explicit commit. In the hot path the client commits stored positions instead, because an explicit commit moves
-//! a position backwards too.
+//! The one explicit commit. In the hot path the client commits stored positions instead, because an explicit commit
+//! moves a position backwards too.
 
 use rdkafka::consumer::{BaseConsumer, CommitMode, Consumer};
 use rdkafka::error::{KafkaError, KafkaResult, RDKafkaErrorCode};

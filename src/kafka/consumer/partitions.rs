@@ -19,7 +19,8 @@ pub(super) struct Partitions<W> {
     by_generation: HashMap<u64, Partition<W>>,
     /// The present generation of each partition. The keys are the shared copies of the topic names.
     current: HashMap<Arc<str>, HashMap<i32, u64>>,
-    /// Generations that are being judged, wait for their time, or drain. Others may be among them until `due` is called.
+    /// Generations that are being judged, wait for their time, or drain. Others may be among them until `due` is
+    /// called.
     unsettled: HashSet<u64>,
     /// Whether a partition changed in a way that may pause or resume it. `Pauses` clears it.
     pub(super) pauses_changed: bool,

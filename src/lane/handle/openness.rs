@@ -1,5 +1,5 @@
-//! Whether a lane is open, and what closes it, in the order in which it is shown: a halt, a pause, the breaker, what it is
-//! throttled for. And how one record goes through a closed lane to find out whether it may open.
+//! Whether a lane is open, and what closes it, in the order in which it is shown: a halt, a pause, the breaker, what it
+//! is throttled for. And how one record goes through a closed lane to find out whether it may open.
 
 use std::time::Duration;
 
@@ -14,9 +14,9 @@ use crate::metrics::LaneState;
 const PARKED_FIRST: Duration = Duration::from_secs(1);
 
 impl LaneHandle {
-    /// Whether the lane takes work: it is not paused, halted, or pushed back for more than 5 s, its breaker is not open,
-    /// its platform has not answered every request of late with a throttle, and the account's own limit of the day is not
-    /// used up.
+    /// Whether the lane takes work: it is not paused, halted, or pushed back for more than 5 s, its breaker is not
+    /// open, its platform has not answered every request of late with a throttle, and the account's own limit of the
+    /// day is not used up.
     pub fn is_open(&self) -> bool {
         self.is_open_within_the_day() && !self.throttle.day_is_over()
     }
@@ -62,10 +62,10 @@ impl LaneHandle {
         due_for.is_some_and(|due_for| due_for >= left_to_parked)
     }
 
-    /// The permit to send one record through a closed lane: one whose platform throttled every request, once its push-back
-    /// is over; one whose breaker is open, when its next probe is due, parked records first; or one that is halted, for a
-    /// parked record that the coordinator granted. `None` while another record has the permit, and if the lane is open or
-    /// closed for another reason.
+    /// The permit to send one record through a closed lane: one whose platform throttled every request, once its
+    /// push-back is over; one whose breaker is open, when its next probe is due, parked records first; or one that is
+    /// halted, for a parked record that the coordinator granted. `None` while another record has the permit, and if the
+    /// lane is open or closed for another reason.
     pub fn take_probe(&self, topic_kind: TopicKind) -> Option<Probe> {
         if !self.offers_probe(topic_kind) {
             None

@@ -1,4 +1,5 @@
-//! The probes of a lane: one record at a time is sent although the lane counts as closed, to find out whether it may open.
+//! The probes of a lane: one record at a time is sent although the lane counts as closed, to find out whether it may
+//! open.
 
 use std::sync::atomic::{AtomicBool, Ordering::SeqCst};
 use std::sync::{Arc, OnceLock};

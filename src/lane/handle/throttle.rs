@@ -1,5 +1,5 @@
-//! What asks an account for fewer requests, and closes its lane for a time: push-backs, the platform's limit of a day, and
-//! the account's own one.
+//! What asks an account for fewer requests, and closes its lane for a time: push-backs, the platform's limit of a day,
+//! and the account's own one.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering::SeqCst};
@@ -20,8 +20,8 @@ pub struct Throttle {
     push_back: Until,
     /// The end of the platform's own limit of a day.
     quota: Until,
-    /// The end of the day whose requests the account's own limit has used up. Then the lane opens without a probe, because
-    /// each request is counted before it is sent. A request that is counted already still goes out.
+    /// The end of the day whose requests the account's own limit has used up. Then the lane opens without a probe,
+    /// because each request is counted before it is sent. A request that is counted already still goes out.
     day: Until,
     /// The platform has only throttled for a while. The lane is closed until one record gets another answer.
     only_throttled: AtomicBool,
@@ -54,7 +54,8 @@ impl Throttle {
         self.set_only_throttled(true);
     }
 
-    /// Obeys a push-back that the shared rate shows: another replica, or this worker before its start, was told to wait.
+    /// Obeys a push-back that the shared rate shows: another replica, or this worker before its start, was told to
+    /// wait.
     pub fn obey(&self, wait: Duration) {
         if wait > LONGEST_PUSH_BACK {
             self.wait_for_quota(wait);
@@ -63,8 +64,8 @@ impl Throttle {
         }
     }
 
-    /// Sets whether the platform has only throttled for so long that the lane counts as closed. While the limit of a day
-    /// lasts the lane stays closed: an answer to an earlier request says nothing about the next day.
+    /// Sets whether the platform has only throttled for so long that the lane counts as closed. While the limit of a
+    /// day lasts the lane stays closed: an answer to an earlier request says nothing about the next day.
     pub fn set_only_throttled(&self, only: bool) {
         if !only && self.quota.lasts() {
             return;
@@ -81,8 +82,8 @@ impl Throttle {
         }
     }
 
-    /// Opens the lane, because the limit of the day may be another one now. If that is used up too, the next call that is
-    /// counted closes the lane again.
+    /// Opens the lane, because the limit of the day may be another one now. If that is used up too, the next call that
+    /// is counted closes the lane again.
     pub(super) fn forget_day(&self) {
         self.day.end();
     }

@@ -20,7 +20,8 @@ impl Default for Until {
 }
 
 impl Until {
-    /// Lets it last for this long from now on, unless it lasts longer already. Returns whether it does so longer than before.
+    /// Lets it last for this long from now on, unless it lasts longer already. Returns whether it does so longer than
+    /// before.
     pub(super) fn extend(&self, wait: Duration) -> bool {
         let ms = u64::try_from((self.born.elapsed() + wait).as_millis()).unwrap_or(u64::MAX);
         self.ms.fetch_max(ms, SeqCst) < ms

@@ -46,8 +46,8 @@ impl DeclaredPlatform {
             .collect()
     }
 
-    /// The key of an account with which the request of an example cannot be made, such as a secret that a filter does not
-    /// take: the account would halt at its first event. One event per form is tried.
+    /// The key of an account with which the request of an example cannot be made, such as a secret that a filter does
+    /// not take: the account would halt at its first event. One event per form is tried.
     pub(super) fn refused_key(&self, sender: &Declared) -> Option<Problem> {
         let mut tried = Vec::new();
         for example in self.program.definition.test.iter().filter(|example| example.refused.is_none()) {

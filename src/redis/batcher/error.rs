@@ -75,8 +75,8 @@ fn refusal(error: &RedisError) -> String {
     }
 }
 
-/// The code of the server's error, and its kind. Of a transaction that was given up, those of the first command that was
-/// refused: that one says why.
+/// The code of the server's error, and its kind. Of a transaction that was given up, those of the first command that
+/// was refused: that one says why.
 fn code(error: &RedisError) -> (Option<String>, ErrorKind) {
     let aborted = error.kind() == ErrorKind::Server(ServerErrorKind::ExecAbort);
     let first = aborted.then(|| error.clone().into_server_errors()).flatten();

@@ -78,8 +78,8 @@ impl Reading {
 
 /// Sorts a batch into what is done without being published, and what is to be published.
 ///
-/// What a runner that was killed had published and not counted may be delivered already: it counts as republished, so that
-/// it is no open dead letter for ever.
+/// What a runner that was killed had published and not counted may be delivered already: it counts as republished, so
+/// that it is no open dead letter for ever.
 ///
 /// # Errors
 /// Redis does not answer.
@@ -125,15 +125,16 @@ pub struct Published {
     pub trouble: Option<String>,
 }
 
-/// Publishes letters to their origin topic, evenly over the time `spread`, and waits for every delivery report. All at once
-/// they would take the next slots of their lane together, and live events would wait behind them.
+/// Publishes letters to their origin topic, evenly over the time until `until`, and waits for every delivery report.
+/// All at once they would take the next slots of their lane together, and live events would wait behind them.
 pub async fn publish(
     producer: &Producer,
     (id, force): (&str, bool),
     letters: Vec<BatchItem>,
-    spread: Duration,
+    until: Instant,
 ) -> Published {
-    let (began, apart) = (Instant::now(), spread / u32::try_from(letters.len()).unwrap_or(u32::MAX).max(1));
+    let began = Instant::now();
+    let apart = until.saturating_duration_since(began) / u32::try_from(letters.len()).unwrap_or(u32::MAX).max(1);
     let publish = async |(n, letter): (u32, &BatchItem)| {
         let (record, judged) = letter.found.as_ref()?;
         if !apart.is_zero() {

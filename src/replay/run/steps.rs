@@ -158,7 +158,9 @@ impl<'a> Run<'a> {
                 continue;
             }
             let credit = self.pace.credit(self.rate, self.began.elapsed()).min(MOST_PUBLISHED);
-            let published = if credit > 0 { self.batch(credit, tick + TICK).await? } else { Ok(0) };
+            // The most that are published in one go are published as fast as Kafka takes them.
+            let until = if credit < MOST_PUBLISHED { tick + TICK } else { tick };
+            let published = if credit > 0 { self.batch(credit, until).await? } else { Ok(0) };
             let published = match published {
                 Ok(published) => published,
                 Err(left) => return Ok(left),
@@ -177,8 +179,7 @@ impl<'a> Run<'a> {
         let step = Step { done, waiting: &waiting, end: end.clone(), now_ms: now_ms() };
         let found = loop {
             let asked = Instant::now();
-            let keys = &self.setup.keys;
-            match advance(&mut self.c, keys, (&self.stored.id, self.token), &step).await {
+            match advance(&mut self.c, &self.setup.keys, (&self.stored.id, self.token), &step).await {
                 Ok(found) => {
                     self.lock_seen = asked;
                     break found;
@@ -189,7 +190,7 @@ impl<'a> Run<'a> {
                     if let Ok(c) = crate::redis::connect(&self.setup.client).await {
                         self.c = c;
                         // The lock may have expired meanwhile, and nobody has taken it.
-                        let _ = take_lock(&mut self.c, keys, self.token).await;
+                        let _ = take_lock(&mut self.c, &self.setup.keys, self.token).await;
                     }
                 }
             }
@@ -239,8 +240,7 @@ impl<'a> Run<'a> {
         Ok(Ok(()))
     }
 
-    /// Reads, judges, publishes and counts the next dead letters. Returns how many were published, the last one before
-    /// `until`.
+    /// Reads, judges, publishes (evenly until then) and counts the next dead letters. Returns how many were published.
     async fn batch(&mut self, credit: usize, until: Instant) -> RedisResult<Result<usize, Left>> {
         let (setup, lanes, under_way) = (self.setup.clone(), &self.lanes, &self.under_way);
         let allowed = |name: &str| match lanes.closed(name) {
@@ -274,10 +274,7 @@ impl<'a> Run<'a> {
             return Ok(Err(left));
         }
         let (id, force) = (&self.stored.id, self.stored.plan.force);
-        // As many as are published in one go at most are published as fast as Kafka takes them.
-        let spread =
-            if credit < MOST_PUBLISHED { until.saturating_duration_since(Instant::now()) } else { Duration::ZERO };
-        let publishing = batch::publish(self.producer, (id, force), to_publish, spread);
+        let publishing = batch::publish(self.producer, (id, force), to_publish, until);
         let published = batch::under_lock(&mut self.c, &setup.keys, (id, self.token), publishing).await;
         let count = published.done.iter().filter(|done| done.did == Did::Republished).count();
         done.extend(published.done);

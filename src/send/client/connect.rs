@@ -76,8 +76,8 @@ impl Connector {
     }
 }
 
-/// Accounts share the trusted certificates but not the sessions: a platform must not see that two accounts belong to one
-/// worker.
+/// Accounts share the trusted certificates but not the sessions: a platform must not see that two accounts belong to
+/// one worker.
 fn with_own_sessions(trusted: &ClientConfig) -> ClientConfig {
     let mut own = trusted.clone();
     own.resumption = Resumption::in_memory_sessions(SESSIONS);

@@ -12,7 +12,8 @@ use crate::lane::handle::breaker::{BreakerInput, Change};
 use crate::lane::handle::changes::Changes;
 use crate::metrics::{BreakerState, LaneState};
 
-/// A breaker behind its lock, with what is asked for each record beside it. Who waits in the lane is told of each change.
+/// A breaker behind its lock, with what is asked for each record beside it. Who waits in the lane is told of each
+/// change.
 pub struct SharedBreaker {
     inner: Mutex<ShownBreaker>,
     /// It is open, or one record at a time is tried.

@@ -80,8 +80,8 @@ impl Declared {
             .ok_or_else(|| invalid("event_type", "no [[request]] of the platform takes such an event"))
     }
 
-    /// The key that keeps an event from being sent, though nothing is wrong with the event. `tried` has the forms that were
-    /// tried already.
+    /// The key that keeps an event from being sent, though nothing is wrong with the event. `tried` has the forms that
+    /// were tried already.
     pub(in crate::platforms::declared) fn refused_key(
         &self,
         event: &ConversionEvent,
