@@ -1,10 +1,12 @@
 //! Expressions and templates of minijinja, compiled once when their file is read.
 //!
-//! Both are strict: an undefined value is an error. A condition on an event is less so: a value that is not there does not
-//! hold, where it stands alone or beside `and`, `or`, `not`; comparing it is an error, which does not hold either.
+//! Both are strict: an undefined value is an error. A condition on an event is less so: of a value that is not there it does
+//! not hold. One that fails for another reason, e.g. because a value has another type, refuses the event: nobody knows
+//! whether the rule lets it pass, and a dead letter can be replayed while a conversion cannot be taken back.
 
 mod check;
 mod compiled;
+mod condition;
 mod direct;
 mod scan;
 mod scope;
@@ -20,6 +22,7 @@ use super::{filters, write};
 
 pub(super) use check::Compiler;
 use compiled::Compiled;
+pub(super) use condition::Condition;
 use direct::Direct;
 pub(super) use scope::{AccountKeys, Content, Scope, Variable};
 pub(super) use template::Template;

@@ -186,7 +186,7 @@ impl Program {
         let mut names = Vec::new();
         let conditions = self.require.iter().filter_map(|(_, when)| when.as_ref());
         let rules = self.check.iter().map(|rule| &rule.when);
-        let uses = conditions.chain(rules).map(|expr| expr.uses.clone());
+        let uses = conditions.chain(rules).map(|condition| condition.uses().clone());
         let fields = self.require.iter().map(|(field, _)| *field).chain(self.check.iter().map(|rule| rule.field));
         let items = self.batch.iter().flat_map(|batch| &batch.item).filter_map(Op::uses);
         let named: Vec<String> = uses

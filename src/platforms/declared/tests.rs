@@ -97,6 +97,7 @@ fn a_file_that_is_read_again_is_the_same_platform_and_a_changed_one_is_gone_with
 mod account;
 mod answers;
 mod calls;
+mod conditions;
 mod fuzz;
 mod problems;
 mod requests;

@@ -8,7 +8,8 @@ use super::values::{Native, Ordered, Shape, Template};
 #[derive(Clone, Debug, Default, Deserialize)]
 #[serde(default)]
 pub struct Check {
-    /// An event for which this expression holds is refused.
+    /// An event for which this expression holds is refused, and so is one for which it fails. Of a value that is not there it
+    /// does not hold.
     pub when: String,
     /// Why, for people.
     pub says: String,

@@ -6,10 +6,11 @@ use std::collections::HashSet;
 
 use minijinja::{Error, ErrorKind};
 
+use super::condition::position;
 use super::scan::{Pieces, called, is_conditional, pieces};
 use super::template::Piece;
-use super::{CONDITIONS, Compiled, Direct, Expr, Template, Uses, Variable, strict};
-use crate::config::problem::Report;
+use super::{CONDITIONS, Compiled, Condition, Direct, Expr, Template, Uses, Variable, strict};
+use crate::config::problem::{Problem, Report};
 use crate::platforms::declared::filters;
 use crate::platforms::declared::load::Source;
 use crate::similar::nearest;
@@ -38,8 +39,10 @@ impl Compiler<'_> {
     }
 
     /// A condition on an event; empty: `None`.
-    pub fn condition(&self, key: &str, text: &str, known: &[Variable]) -> Option<Expr> {
-        self.compiled(key, text, 0, known, true)
+    pub fn condition(&self, key: &str, text: &str, known: &[Variable]) -> Option<Condition> {
+        let expr = self.compiled(key, text, 0, known, true)?;
+        let place = Problem { place: self.source.place(key), key: key.to_owned(), reason: String::new() };
+        Some(Condition::new(expr, place))
     }
 
     fn compiled(&self, key: &str, text: &str, offset: usize, known: &[Variable], condition: bool) -> Option<Expr> {
@@ -174,11 +177,7 @@ impl Compiler<'_> {
 /// Where in a text: the number of the character, and what stands there.
 fn place(at: usize, excerpt: &str) -> String {
     let excerpt: String = excerpt.chars().take(40).map(|c| if c.is_control() { ' ' } else { c }).collect();
-    if excerpt.is_empty() {
-        format!("at character {}", at + 1)
-    } else {
-        format!("at character {} (`{excerpt}`)", at + 1)
-    }
+    if excerpt.is_empty() { position(at) } else { format!("{} (`{excerpt}`)", position(at)) }
 }
 
 fn told(error: &Error, text: &str, offset: usize) -> String {

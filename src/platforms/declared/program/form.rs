@@ -6,7 +6,7 @@ use http::uri::PathAndQuery;
 
 use crate::platforms::callback::is_callback_host;
 use crate::platforms::declared::definition::{Native, Ordered, RequestPart, Sign as SignText, Template as Text};
-use crate::platforms::declared::engine::{Compiler, Expr, Template, Uses, Variable};
+use crate::platforms::declared::engine::{Compiler, Condition, Template, Uses, Variable};
 use crate::platforms::declared::interner::intern;
 use crate::platforms::declared::program::shape::Op;
 use crate::platforms::declared::program::slot::{OF_EVENT, Slot};
@@ -59,7 +59,7 @@ pub(in crate::platforms::declared) struct Sign {
 pub(in crate::platforms::declared) struct Form {
     /// `request.0`.
     pub key: String,
-    pub when: Option<Expr>,
+    pub when: Option<Condition>,
     pub method: &'static str,
     pub address: Address,
     pub query: Vec<(Box<str>, Slot)>,

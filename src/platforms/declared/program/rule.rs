@@ -1,14 +1,14 @@
 //! The rules of an event, compiled.
 
-use crate::platforms::declared::engine::Expr;
+use crate::platforms::declared::engine::Condition;
 
 /// Field, and when it must be there; `None`: always.
-pub(in crate::platforms::declared) type Requirement = (&'static str, Option<Expr>);
+pub(in crate::platforms::declared) type Requirement = (&'static str, Option<Condition>);
 
 /// A rule of `[check]`.
 #[derive(Debug)]
 pub(in crate::platforms::declared) struct CheckRule {
     pub field: &'static str,
-    pub when: Expr,
+    pub when: Condition,
     pub says: Box<str>,
 }

@@ -5,10 +5,11 @@ use minijinja::Value;
 use super::compose::{AttemptValues, Failure};
 use super::seen::Seen;
 use super::{Declared, native_content};
-use crate::error::DeliveryError;
+use crate::error::{DeliveryError, Fault};
 use crate::event::ConversionEvent;
 use crate::platforms::declared::blobs::{Reader, Writer};
-use crate::platforms::declared::engine::{Content, Scope, Variable};
+use crate::platforms::declared::engine::{Condition, Content, Scope, Variable};
+use crate::platforms::declared::filters::Refusal;
 use crate::platforms::declared::json::{JsonObject, compact};
 use crate::platforms::declared::program::{Address, CheckRule, Form, Program, Requirement};
 use crate::platforms::rules::{click_id, invalid, note_ignored, required_id};
@@ -74,10 +75,14 @@ impl Declared {
         if let (Some(native), Some(form)) = (&native, forms.first()) {
             scope.set(Variable::Native, native_content(form, native));
         }
-        let mut numbered = (0_u8..).zip(forms);
-        numbered
-            .find(|(_, form)| form.when.as_ref().is_none_or(|when| when.holds(&scope)))
-            .ok_or_else(|| invalid("event_type", "no [[request]] of the platform takes such an event"))
+        for (number, form) in (0_u8..).zip(forms) {
+            let field =
+                || form.when.iter().find_map(|when| when.uses().of(Variable::Event).find(|path| !path.is_empty()));
+            if is_due(form.when.as_ref(), || field().unwrap_or("event_type"), &scope)? {
+                return Ok((number, form));
+            }
+        }
+        Err(invalid("event_type", "no [[request]] of the platform takes such an event"))
     }
 
     /// The key that keeps an event from being sent, though nothing is wrong with the event. `tried` has the forms that
@@ -160,7 +165,7 @@ pub(super) fn judge(
     scope: &Scope<'_>,
 ) -> Result<(), DeliveryError> {
     for (field, when) in require {
-        if when.as_ref().is_some_and(|when| !when.holds(scope)) {
+        if !is_due(when.as_ref(), || field, scope)? {
             continue;
         }
         match event.there(field) {
@@ -172,8 +177,27 @@ pub(super) fn judge(
             },
         }
     }
-    match check.iter().find(|rule| rule.when.holds(scope)) {
-        Some(rule) => Err(invalid(rule.field, &*rule.says)),
-        None => Ok(()),
+    for rule in check {
+        if is_due(Some(&rule.when), || rule.field, scope)? {
+            return Err(invalid(rule.field, &*rule.says));
+        }
     }
+    Ok(())
+}
+
+/// Whether something applies to an event; `None`: always. Where that cannot be judged, the event is refused with this field,
+/// or with the one that a filter refuses.
+fn is_due<'f>(
+    when: Option<&Condition>,
+    field: impl FnOnce() -> &'f str,
+    scope: &Scope<'_>,
+) -> Result<bool, DeliveryError> {
+    let Some(when) = when else { return Ok(true) };
+    when.holds(scope).map_err(|error| {
+        let fault = match Refusal::of(&error) {
+            Some(Refusal { field, reason }) => Fault::new(field.clone(), *reason),
+            None => Fault::new(field().to_owned(), when.told(&error)),
+        };
+        DeliveryError::Invalid(fault)
+    })
 }
