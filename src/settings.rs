@@ -195,8 +195,8 @@ impl Config {
 fn assemble(settings: &mut Settings<'_>, known: &Platforms, (written, source): (Written, Source)) -> Option<Config> {
     let mut root: Root = settings.read("accounts")?;
     root.kafka.embedded = root.kafka.brokers == kafka::EMBEDDED;
-    let platforms = platform_files::read(settings, &root.platform_files, known);
-    let drafts = accounts::read(settings, &root, &platforms);
+    let files = platform_files::read(settings, &root.platform_files, known);
+    let drafts = accounts::read(settings, &root, &files);
     rules::judge(settings, &root, &drafts);
     let accounts: Accounts =
         drafts.into_iter().filter_map(|d| d.account).map(|a| (a.name.clone(), Arc::new(a))).collect();
@@ -205,5 +205,6 @@ fn assemble(settings: &mut Settings<'_>, known: &Platforms, (written, source): (
             .warn("accounts", "every account has enabled = false: all events will be dead letters (unknown_account)");
     }
     let Root { kafka, redis, dedupe, retry, intake, admin, telemetry, .. } = root;
+    let platforms = files.platforms;
     Some(Config { kafka, redis, dedupe, retry, intake, admin, telemetry, accounts, platforms, written, source })
 }

@@ -15,6 +15,7 @@ use crate::platforms::list::Platforms;
 use crate::platforms::{Configured, Platform};
 use crate::settings::base_url::{self, Allowed};
 use crate::settings::credentials;
+use crate::settings::platform_files::PlatformFiles;
 use crate::settings::root::Root;
 
 fn platform_names(platforms: &Platforms) -> String {
@@ -43,7 +44,7 @@ pub(super) struct Draft<'p> {
 }
 
 /// Reads every account, with the sections at the top as its defaults.
-pub(super) fn read<'p>(settings: &Settings<'_>, root: &Root, platforms: &'p Platforms) -> Vec<Draft<'p>> {
+pub(super) fn read<'p>(settings: &Settings<'_>, root: &Root, files: &'p PlatformFiles) -> Vec<Draft<'p>> {
     let Some(node) = settings.top("accounts") else { return Vec::new() };
     let Some(mut accounts) = settings.table(node, "accounts") else { return Vec::new() };
     // By name, as everywhere else: which of two accounts is blamed does not depend on the order of the file.
@@ -55,7 +56,7 @@ pub(super) fn read<'p>(settings: &Settings<'_>, root: &Root, platforms: &'p Plat
             settings.problem(&path, "is no account name: 1 to 63 of a-z, 0-9 and `-`, not beginning with `-`");
         }
         if let Some(own) = settings.table(node, &path) {
-            drafts.push(one(name, &path, own, settings, root, platforms));
+            drafts.push(one(name, &path, own, settings, root, files));
         }
     }
     drafts
@@ -75,8 +76,9 @@ fn one<'p>(
     mut own: Table,
     settings: &Settings<'_>,
     root: &Root,
-    platforms: &'p Platforms,
+    files: &'p PlatformFiles,
 ) -> Draft<'p> {
+    let platforms = &files.platforms;
     let key = |key: &str| format!("{path}.{key}");
     let (has_limits, has_base_urls) = (own.contains_key("limits"), own.contains_key("base_urls"));
     if own.contains_key("base_url") && has_base_urls {
@@ -101,7 +103,7 @@ fn one<'p>(
     let (common, mut rest) = read::split::<Common>(own, path, &["validate"], settings.report);
     let platform = common.platform.as_deref().and_then(|stated| {
         let found = platforms.find(stated);
-        if found.is_none() && !settings.report.blames(&key("platform")) {
+        if found.is_none() && !files.may_have(stated) && !settings.report.blames(&key("platform")) {
             let reason = format!("has to be {}, not {stated:?}", platform_names(platforms));
             settings.problem(&key("platform"), settings.safe(&key("platform"), &reason));
         }

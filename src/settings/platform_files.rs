@@ -11,10 +11,26 @@ use crate::platforms::list::Platforms;
 /// No file of a platform is larger.
 const LARGEST: u64 = 1 << 20;
 
+/// What accounts can be of.
+#[derive(Default)]
+pub(super) struct PlatformFiles {
+    pub platforms: Platforms,
+    /// The names in files that cannot be used; `None`: such a file shows none.
+    broken: Vec<Option<String>>,
+}
+
+impl PlatformFiles {
+    /// Whether this may be the name of a platform whose file cannot be used. The problems of the file say why there is no
+    /// such platform.
+    pub fn may_have(&self, name: &str) -> bool {
+        self.broken.iter().any(|broken| broken.as_deref().is_none_or(|broken| broken == name))
+    }
+}
+
 /// Reads and compiles every file. What is wrong with one is reported with its own lines. A file that has not changed is
 /// the platform that it was among the `known` ones.
-pub(super) fn read(settings: &Settings<'_>, files: &[String], known: &Platforms) -> Platforms {
-    let mut platforms = Platforms::default();
+pub(super) fn read(settings: &Settings<'_>, files: &[String], known: &Platforms) -> PlatformFiles {
+    let PlatformFiles { mut platforms, mut broken } = PlatformFiles::default();
     for (at, file) in files.iter().enumerate() {
         let key = format!("platform_files.{at}");
         let path = settings.folder.join(file);
@@ -22,6 +38,7 @@ pub(super) fn read(settings: &Settings<'_>, files: &[String], known: &Platforms)
             Ok(text) => text,
             Err(error) => {
                 settings.problem(&key, format!("{} cannot be read: {error}", path.display()));
+                broken.push(None);
                 continue;
             }
         };
@@ -36,13 +53,21 @@ pub(super) fn read(settings: &Settings<'_>, files: &[String], known: &Platforms)
                 }
             }
             Err(found) => {
+                broken.push(name_in(&text));
                 for problem in found.problems {
                     settings.report.problem(&problem.place, &problem.key, problem.reason);
                 }
             }
         }
     }
-    platforms
+    PlatformFiles { platforms, broken }
+}
+
+/// The name that a file states, which need not be TOML.
+fn name_in(text: &str) -> Option<String> {
+    let mut top = text.lines().map(str::trim_start).take_while(|line| !line.starts_with('['));
+    let stated = top.find_map(|line| line.strip_prefix("name")?.trim_start().strip_prefix('='))?;
+    stated.split(['"', '\'']).nth(1).map(str::to_owned)
 }
 
 fn text(path: &Path) -> io::Result<String> {

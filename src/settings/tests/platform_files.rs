@@ -54,15 +54,35 @@ fn every_problem_of_a_platforms_file_is_told_with_its_own_line() {
         "stranger.toml:2: titel: is no key of this table; did you mean `title`?",
         "stranger.toml:12: answer.delivered: at character 1 (`statsu`): nothing is called `statsu` here; did you mean `status`?",
     ];
-    for line in wanted {
-        assert!(told.iter().any(|told| told == line), "{line} is missing in {told:#?}");
+    assert_eq!(told, wanted, "that there is no platform `stranger` would be said twice");
+}
+
+#[test]
+fn a_broken_file_of_a_platform_is_all_that_is_told_of_its_accounts() {
+    let broken = PLATFORM.replace("[answer]", "[answer");
+    let told = load(ACCOUNT, &broken).map(drop).unwrap_err();
+    assert!(
+        told.len() == 1 && told[0].starts_with("stranger.toml:1") && told[0].contains(": is not TOML: "),
+        "{told:?}"
+    );
+    // The file has another name, so that nothing else says why the account has no platform.
+    for line in ["name = 'other' # of it", "  name=\"other\""] {
+        let other = broken.replace("name = \"stranger\"", line);
+        let told = load(ACCOUNT, &other).map(drop).unwrap_err();
+        assert!(
+            told.len() == 2 && told[0].starts_with("postback.toml:7: accounts.own.platform: has to be "),
+            "{told:?}"
+        );
     }
+    // A file that shows no name may be that of any platform.
+    let told = load(ACCOUNT, &broken.replace("name = \"stranger\"\n", "")).map(drop).unwrap_err();
+    assert_eq!(told.len(), 1, "{told:?}");
 }
 
 #[test]
 fn a_file_that_is_not_there_and_a_name_that_is_taken_are_errors() {
     let told = load(&ACCOUNT.replace("stranger.toml", "nobody.toml"), PLATFORM).map(drop).unwrap_err();
-    assert!(told.iter().any(|told| told.contains("nobody.toml cannot be read")), "{told:?}");
+    assert!(told.len() == 1 && told[0].contains("nobody.toml cannot be read"), "{told:?}");
     let taken = PLATFORM.replace("name = \"stranger\"", "name = \"qihoo360\"");
     let told = load(ACCOUNT, &taken).map(drop).unwrap_err();
     assert!(

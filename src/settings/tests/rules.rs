@@ -3,7 +3,6 @@
 use super::*;
 use crate::account::WhenUnavailable;
 use crate::account::rollout::Share;
-use crate::platforms::list::Platforms;
 use crate::stub::tokens::Tokened;
 use std::sync::Arc;
 
@@ -155,8 +154,8 @@ fn rotating(text: &str) -> (Vec<Problem>, Config) {
     };
     let mut settings = Settings::load(&layers, &report).unwrap();
     let root: Root = settings.read("accounts").unwrap();
-    let platforms = Platforms::default();
-    let mut drafts = accounts::read(&settings, &root, &platforms);
+    let files = crate::settings::platform_files::PlatformFiles::default();
+    let mut drafts = accounts::read(&settings, &root, &files);
     for account in drafts.iter_mut().filter_map(|d| d.account.as_mut()).filter(|a| &*a.name == "acme-bz") {
         account.sender = Some(Arc::new(Tokened { items: 1 }));
     }
