@@ -50,6 +50,12 @@ pub trait Call: Send + Sync {
         &[]
     }
 
+    /// The keys of its account that bound how often may be asked, and what the account states there. The accounts of one
+    /// contract are counted together, so that they have to state the same.
+    fn bounds(&self) -> Vec<(&'static str, String)> {
+        Vec::new()
+    }
+
     /// As [`Sender::tokens`](super::Sender::tokens).
     fn tokens(&self) -> Option<(Arc<dyn TokenSource>, Seed)> {
         None

@@ -26,6 +26,7 @@ use crate::platforms::reading::HttpAnswer;
 use crate::platforms::rules::invalid;
 use crate::platforms::{Context, Item, Problem, Request};
 use crate::secret::SecretString;
+use crate::units::show_duration;
 use args::Parcel;
 use config::{Config, RequestType, Settings, ZONE};
 
@@ -71,6 +72,14 @@ impl Call for Kdniao {
 
     fn alternates(&self, call: &str) -> &[String] {
         if call == TRACK_QUERY { &self.settings.alternates } else { &[] }
+    }
+
+    fn bounds(&self) -> Vec<(&'static str, String)> {
+        let Settings { request_type, min_interval, daily_limit, .. } = &self.settings;
+        if !request_type.is_limited() {
+            return Vec::new();
+        }
+        vec![("min_interval", show_duration(*min_interval)), ("daily_limit", daily_limit.to_string())]
     }
 
     fn prepare(&self, call: &CallEvent<'_>, _now_ms: i64) -> Result<PreparedCall, DeliveryError> {

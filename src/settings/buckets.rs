@@ -1,4 +1,5 @@
-//! Rules for the buckets of the rate: accounts that share one must state the same rate.
+//! Rules for what accounts share: those that share a bucket of the rate must state the same rate, and those of one contract
+//! must state the same limits beside it.
 
 use std::collections::BTreeMap;
 
@@ -15,6 +16,31 @@ pub(super) fn judge(settings: &Settings<'_>, drafts: &[Draft<'_>]) {
         Some((draft, &draft.call_limits, account.platform))
     });
     bucket(settings, "call_limits", calls);
+    contracts(settings, drafts);
+}
+
+/// What the accounts of one contract ask is counted together (`send::quota`): each of them would have its own limit
+/// otherwise, of one count.
+fn contracts(settings: &Settings<'_>, drafts: &[Draft<'_>]) {
+    let mut first = BTreeMap::new();
+    for draft in drafts {
+        let Some(account) = &draft.account else { continue };
+        let Some((call, credential)) = account.call.as_ref().zip(account.credentials.last()) else { continue };
+        let title = draft.platform.and_then(|platform| platform.credential()).map_or("key", |shape| shape.title);
+        let (name, own) = (&*account.name, call.bounds());
+        let known = first.entry((account.platform, &*credential.key)).or_insert_with(|| (name, own.clone()));
+        let bounds = own.iter().filter_map(|(key, stated)| {
+            let (_, theirs) = known.1.iter().find(|(known, theirs)| known == key && theirs != stated)?;
+            Some((key, theirs, stated))
+        });
+        for (key, theirs, stated) in bounds {
+            let reason = format!(
+                "accounts {} and {name} have one {title}, and what both ask is counted together, but they state {theirs} and {stated}; state one {key} for both",
+                known.0
+            );
+            settings.problem(&format!("accounts.{name}.{key}"), reason);
+        }
+    }
 }
 
 fn bucket<'a>(settings: &Settings<'_>, section: &str, of: impl Iterator<Item = (&'a Draft<'a>, &'a Limits, &'a str)>) {

@@ -314,6 +314,34 @@ fn limits_of_calls_are_judged_as_those_of_conversions() {
 }
 
 #[test]
+fn accounts_of_one_contract_state_the_same_limits_of_their_calls() {
+    let kdniao = |name: &str, id: &str, keys: &str| {
+        format!(
+            "[accounts.{name}]\nplatform = \"kdniao\"\n{keys}\n\
+             secrets = [{{ id = \"a\", business_id = \"0\", secret = \"s\" }}, {{ id = \"b\", business_id = \"{id}\", secret = \"s\" }}]\n"
+        )
+    };
+    let both =
+        |keys: &str| with(&format!("{}{}", kdniao("kdn-a", "7", "daily_limit = 300"), kdniao("kdn-b", "7", keys)));
+    good(&both("daily_limit = 300\nmin_interval = \"1800s\""), &[]);
+    let why =
+        "accounts kdn-a and kdn-b have one EBusinessID, and what both ask is counted together, but they state 300 and";
+    let (key, told) = ("accounts.kdn-b.daily_limit", "state one daily_limit for both");
+    expect(&both("daily_limit = 200"), &[], key, &format!("{why} 200; {told}"));
+    expect(&both(""), &[], key, &format!("{why} 500; {told}"));
+    let key = "accounts.kdn-b.min_interval";
+    expect(
+        &both("daily_limit = 300\nmin_interval = \"5m\""),
+        &[],
+        key,
+        "but they state 30m and 5m; state one min_interval",
+    );
+    // What only subscribes is not counted, and another contract has its own count.
+    good(&both("request_type = 1008\ndaily_limit = 200"), &[]);
+    good(&with(&format!("{}{}", kdniao("kdn-a", "7", "daily_limit = 300"), kdniao("kdn-b", "8", ""))), &[]);
+}
+
+#[test]
 fn a_topic_for_results_is_none_that_the_worker_has_for_something_else() {
     let results = |names: &str| with(&format!("[kafka]\nreceipts = \"rec\"\nresult_topics = [{names}]"));
     good(&results("\"answers\", \"postback.results\""), &[]);
