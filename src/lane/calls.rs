@@ -2,20 +2,21 @@
 //! brings is published before the next one begins, and the claim is confirmed after the last one.
 //!
 //! Each request takes a slot of the rate. Before each one after the first the claim is renewed, so that a call with many
-//! pages keeps it. A visit that goes on after a failure begins with the first page whose result is not acknowledged.
+//! pages keeps it. A visit that goes on after a failure begins with the first page whose result is not acknowledged, and with
+//! the first chunk that was not answered, where this process still has what the others brought.
 
-mod chunks;
 mod lease;
 
 use tokio::time::Instant;
 
 use crate::claim::ClaimGuard;
+use crate::claim::rules::ClaimRequest;
 use crate::clock::now_ms;
 use crate::delivery::progress::Stage;
 use crate::delivery::{Called, Delivery};
-use crate::error::{Class, DeliveryError, Fault};
-use crate::lane::calls::chunks::Chunks;
+use crate::error::{Class, DeliveryError, Disposition, Fault};
 use crate::lane::calls::lease::renew;
+use crate::lane::chunks::Chunks;
 use crate::lane::claiming::{check_time, claim_to_send, event, give_up};
 use crate::lane::counting::{count, declare};
 use crate::lane::quota::count_request;
@@ -48,13 +49,27 @@ enum Sent {
 /// The reason why the call was not answered to its end.
 pub(super) async fn attempt_call(delivery: &mut Delivery, lane: &Lane, guard: &mut Option<ClaimGuard>) -> Attempted {
     let (mut counted, mut tries) = (None, Tries::default());
-    let attempted = visit(delivery, lane, guard, &mut counted, &mut tries).await;
+    let mut chunks = in_chunks(delivery).map(|call| lane.chunks.take(call)).unwrap_or_default();
+    let attempted = visit(delivery, lane, guard, &mut counted, &mut tries, &mut chunks).await;
     tries.count_failed(delivery, lane);
+    if let Err(why) = &attempted
+        && !matches!(why.disposition(), Disposition::DeadLetter(_))
+        && let Some(call) = in_chunks(delivery)
+    {
+        lane.chunks.keep(call, chunks);
+    }
     delivery.set_counted(false);
     if let Some(unsent) = counted {
         lane.quota.take_back(unsent).await;
     }
     attempted
+}
+
+/// What a call in several chunks claims; `None`: it is another call.
+fn in_chunks(delivery: &Delivery) -> Option<&ClaimRequest> {
+    let ready = event(delivery).ok()?;
+    let parts = ready.call.as_ref()?.prepared.parts;
+    matches!(parts, Parts::Chunks(_)).then_some(&ready.claim_request)
 }
 
 /// `counted` is the next request where it was counted and no byte of it has gone out.
@@ -64,8 +79,8 @@ async fn visit(
     guard: &mut Option<ClaimGuard>,
     counted: &mut Option<Counted>,
     tries: &mut Tries,
+    chunks: &mut Chunks,
 ) -> Attempted {
-    let mut chunks = Chunks::default();
     loop {
         if let Some(done) = claim_to_send(delivery, lane, guard).await? {
             return Ok(done);
@@ -86,7 +101,7 @@ async fn visit(
                 unused = Some(slot);
                 continue;
             };
-            let sent = send_part(delivery, lane, guard, ready, token.as_ref(), &mut chunks).await;
+            let sent = send_part(delivery, lane, guard, ready, token.as_ref(), chunks).await;
             if is_sent(&sent) {
                 *counted = None;
                 delivery.set_counted(false);
@@ -230,7 +245,7 @@ fn doubt(delivery: &Delivery, failure: DeliveryError) -> DeliveryError {
 }
 
 /// The answer to one request of a call counts for the lane as that of a record does. Pages are published one by one, so that
-/// each one has all tries to itself. Chunks are not: a later visit begins with the first one again.
+/// each one has all tries to itself. Chunks are not: another process begins with the first one again.
 fn begin_anew(delivery: &mut Delivery, lane: &Lane, delays: &mut Option<InlineDelays>) {
     lane.note(delivery.is_replayed(), &Ok(Progress::Accepted(Receipt::default())));
     // The answer of the probe is known, so another probe may begin.

@@ -12,6 +12,7 @@ mod attempted;
 mod batch;
 mod breaker_reports;
 mod calls;
+mod chunks;
 mod claiming;
 mod counting;
 pub mod handle;

@@ -13,6 +13,7 @@ use crate::claim::Dedupe;
 use crate::clock::now_ms;
 use crate::delivery::{Delivery, Subject};
 use crate::error::{DeliveryError, Disposition};
+use crate::lane::chunks::KeptChunks;
 use crate::lane::handle::LaneHandle;
 use crate::lane::joining::Batches;
 use crate::lane::retry_budget::RetryBudget;
@@ -49,6 +50,8 @@ pub struct Lane {
     /// Its access tokens, if its platform has tokens.
     pub tokens: Option<Rc<Tokens>>,
     pub(super) batches: Rc<Batches>,
+    /// What calls in several chunks have brought so far.
+    pub(super) chunks: Rc<KeptChunks>,
     /// Permanent answers in a row.
     pub(crate) permanents: Rc<Cell<u32>>,
     /// Push-backs with no other answer in between.
@@ -87,6 +90,7 @@ impl Lane {
             quota,
             tokens,
             batches,
+            chunks: Rc::default(),
             permanents: Rc::default(),
             throttles: Rc::default(),
             retry_budget: Rc::default(),
@@ -111,6 +115,7 @@ impl Lane {
             quota,
             tokens,
             batches: self.batches.clone(),
+            chunks: self.chunks.clone(),
             permanents: self.permanents.clone(),
             throttles: self.throttles.clone(),
             retry_budget: self.retry_budget.clone(),

@@ -14,9 +14,10 @@ use crate::error::{Answer, Class, DeliveryError, Outcome};
 use crate::lane::answers::PERMANENT_RUN;
 use crate::lane::calls::{begin_anew, doubt};
 use crate::stub::bench::{Bench, DEAD, PARKED, RECEIPTS, RESULTS, Setting, TIER_5S, TIER_30S, eventually, run};
-use crate::stub::calls::{CHUNK, MOST_PAGES, Script};
+use crate::stub::calls::{MOST_PAGES, Script};
 
 mod alternates;
+mod chunks;
 
 const FINE: (&str, Value) = ("200 OK", Value::Bool(true));
 const DELIVERED: End = End::Finished(Outcome::Delivered);
@@ -233,27 +234,6 @@ fn a_claim_that_was_taken_over_between_two_pages_sends_no_further_one() {
         // The lease tier, and its copy goes on behind the page that it has published.
         assert_eq!(bench.published(TIER_30S)[0].text("pb-page"), "1");
         assert_eq!(brief(&results(&bench)), [(1, false, "ok")]);
-    });
-}
-
-#[test]
-fn chunks_make_one_result_with_their_items_in_order() {
-    run(async {
-        let chunk = |items: &[&str]| ("200 OK", json!({"items": items}));
-        let mut bench = bench(&[chunk(&["13812345678", "b"]), chunk(&["c", "bad"]), chunk(&["e"])]).await;
-        let args = json!({"items": ["1", "2", "3", "4", "5"]});
-        let mut end = bench.call(TopicKind::Input, "a", "decrypt", &args, &json!({}));
-        bench.start();
-        assert_eq!(end.wait().await, DELIVERED);
-        assert_eq!(bench.sent().len(), 5_usize.div_ceil(CHUNK));
-        let results = results(&bench);
-        assert_eq!(brief(&results), [(0, true, "partial")]);
-        let items = results[0]["items"].as_array().unwrap();
-        assert_eq!(items.iter().map(|item| item["index"].as_u64().unwrap()).collect::<Vec<_>>(), [0, 1, 2, 3, 4]);
-        let status = items.iter().map(|item| item["status"].as_str().unwrap()).collect::<Vec<_>>();
-        assert_eq!(status, ["ok", "ok", "ok", "error", "ok"]);
-        assert_eq!(items[0]["data"]["text"], "138****5678", "no topic may have personal data");
-        assert_eq!((&results[0]["data"], &results[0]["attempts"]), (&Value::Null, &json!(1)));
     });
 }
 
