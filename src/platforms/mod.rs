@@ -127,6 +127,8 @@ pub struct Configured {
     pub settings: Map<String, Value>,
     /// Settings that are no error, but will cause events to be refused.
     pub warnings: Vec<Problem>,
+    /// The keys that state a whole URL, and the URL. Only its path is used, so it has to lead to the account's base URL.
+    pub addresses: Vec<(String, String)>,
 }
 
 /// The platform-specific part of a validated event, ready to be put into a request.

@@ -89,7 +89,7 @@ impl Platform for Definition {
         let warnings = if config.channel.code == 0 { vec![("channel.code".into(), "is 0".into())] } else { Vec::new() };
         let sender = Arc::new(Third { site, strict: config.validate.strict, map });
         let call = config.calls.then(|| Arc::new(Caller) as Arc<dyn Call>);
-        Ok(Configured { sender: Some(sender), call, settings, warnings })
+        Ok(Configured { sender: Some(sender), call, settings, warnings, ..Configured::default() })
     }
 
     fn shared_as<'a>(&self, account: &'a str, credentials: &'a [Credential]) -> &'a str {

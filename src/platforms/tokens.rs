@@ -87,9 +87,17 @@ impl Life {
         [self.access_ends_ms, self.refresh_ends_ms].into_iter().flatten().min()
     }
 
-    fn usual_refresh_ms(&self) -> Option<i64> {
+    /// When to refresh a token of which nothing else is known.
+    pub fn usual_refresh_ms(&self) -> Option<i64> {
         let end = self.first_end_ms()?;
         let ahead = i64::try_from(AHEAD.as_millis()).unwrap_or(i64::MAX);
         Some(end - ahead.min((end - self.issued_ms) / 5))
+    }
+
+    /// When this share of the time until the earlier end is over.
+    pub fn after(&self, share: f64) -> Option<i64> {
+        let life = self.first_end_ms()?.saturating_sub(self.issued_ms);
+        let part = (life as f64 * share) as i64;
+        Some(self.issued_ms.saturating_add(part))
     }
 }

@@ -140,6 +140,13 @@ fn one<'p>(
         }
     }
 
+    let bases = || own_urls.iter().map(String::as_str).chain(platform.map(Platform::base_url));
+    for (name, url) in configured.iter().flat_map(|configured| &configured.addresses) {
+        if !bases().any(|base| base_url::is_of(url, base)) {
+            settings.problem(&key(name), "leads to another address than the base URL: write the path below that alone");
+        }
+    }
+
     if has_call_limits && configured.as_ref().is_some_and(|configured| configured.call.is_none()) {
         settings.problem(&key("call_limits"), "is about calls, and the platform of this account takes none");
     }

@@ -51,6 +51,12 @@ pub(super) fn check(text: &str, allowed: Allowed) -> Result<String, Vec<String>>
     Ok(url.as_str().trim_end_matches('/').to_owned())
 }
 
+/// Whether a URL leads to this base URL, which has no path of its own.
+pub(super) fn is_of(url: &str, base: &str) -> bool {
+    let (Ok(url), Ok(base)) = (Url::parse(url), Url::parse(base)) else { return false };
+    url.origin() == base.origin() && base.path() == "/"
+}
+
 /// Whether a URL that [`check`] returned leads to this host and nowhere else.
 pub(super) fn is_loopback(url: &str) -> bool {
     let Ok(url) = Url::parse(url) else { return false };

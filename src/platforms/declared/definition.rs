@@ -94,7 +94,11 @@ pub struct Key {
 pub enum KeyKind {
     Text,
     Integer,
+    /// With decimals or without.
+    Number,
     Flag,
+    /// A path below the account's base URL, or a whole URL there. Expressions see the path.
+    Url,
 }
 
 /// `[batch]`.
@@ -141,6 +145,9 @@ pub struct Token {
     pub expires_in: String,
     pub expires_at_ms: String,
     pub refresh_expires_at_ms: String,
+    /// The share of a token's life after which it is refreshed: a number, or a template over `account`. Empty: ten minutes
+    /// before its end, or a fifth of its life before, if that is shorter.
+    pub refresh_ratio: Template,
     /// Whether the platform refuses to issue one, so that somebody has to authorise the account anew.
     pub failed: String,
 }

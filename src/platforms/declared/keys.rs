@@ -2,6 +2,7 @@
 
 use serde::Deserialize;
 use serde_json::{Map, Value};
+use url::Url;
 
 use super::KeyKind;
 use super::definition::{Key, Native};
@@ -23,11 +24,16 @@ impl Program {
         own.chain(token.iter().map(|name| (*name).to_owned())).collect()
     }
 
-    /// Reads the keys of an account, with their defaults; problems of single keys are reported on the way.
+    /// Reads the keys of an account, with their defaults; problems of single keys are reported on the way. `addresses` gets
+    /// those that state a whole URL.
     ///
     /// # Errors
     /// Keys that are missing.
-    pub(super) fn read_keys(&self, rest: &mut Rest<'_>) -> Result<Map<String, Value>, Vec<Problem>> {
+    pub(super) fn read_keys(
+        &self,
+        rest: &mut Rest<'_>,
+        addresses: &mut Vec<(String, String)>,
+    ) -> Result<Map<String, Value>, Vec<Problem>> {
         let names = self.key_names();
         let mut settings = Map::new();
         let mut there = Vec::new();
@@ -35,7 +41,15 @@ impl Program {
             there.push(name.to_owned());
             let token = Key { secret: true, ..Key::default() };
             let key = self.definition.account.keys.get(name).unwrap_or(&token);
-            set(&mut settings, name, read(key, node)?);
+            let value = match read(key, node)? {
+                Native::Text(text) if key.kind() == KeyKind::Url && !text.starts_with('/') => {
+                    let path = path_of(&text)?;
+                    addresses.push((name.to_owned(), text));
+                    path.into()
+                }
+                value => json(&value),
+            };
+            set(&mut settings, name, value);
             Ok(())
         });
         let mut problems = Vec::new();
@@ -81,15 +95,20 @@ fn json(native: &Native) -> Value {
     match native {
         Native::Text(text) => text.as_str().into(),
         Native::Integer(number) => (*number).into(),
+        Native::Decimal(number) => number.parse::<f64>().unwrap_or_default().into(),
         Native::Flag(flag) => (*flag).into(),
     }
 }
 
 /// A value of the kind that its key holds. The reason never repeats a secret.
-fn read(key: &Key, node: &Node) -> Result<Value, String> {
+fn read(key: &Key, node: &Node) -> Result<Native, String> {
     let told = |error: Error| if key.secret { "has to be a string in quotes".to_owned() } else { error.shown(node) };
     let value = match key.kind() {
-        KeyKind::Text => Native::Text(String::deserialize(node).map_err(told)?),
+        KeyKind::Text | KeyKind::Url => Native::Text(String::deserialize(node).map_err(told)?),
+        KeyKind::Number => match Native::deserialize(node) {
+            Ok(number @ (Native::Integer(_) | Native::Decimal(_))) => number,
+            _ => return Err("has to be a number".to_owned()),
+        },
         KeyKind::Integer => Native::Integer(i64::deserialize(node).map_err(|_| "has to be a whole number".to_owned())?),
         KeyKind::Flag => Native::Flag(bool::deserialize(node).map_err(told)?),
     };
@@ -105,5 +124,16 @@ fn read(key: &Key, node: &Node) -> Result<Value, String> {
         let values: Vec<_> = key.values.iter().map(|value| json(value).to_string()).collect();
         return Err(format!("has to be {}", values.join(" or ")));
     }
-    Ok(json(&value))
+    Ok(value)
+}
+
+/// The path of a whole URL, with its query.
+fn path_of(text: &str) -> Result<String, String> {
+    let url = Url::parse(text).ok().filter(|url| matches!(url.scheme(), "http" | "https") && url.has_host());
+    let url = url.ok_or("has to be a path that begins with /, or a URL")?;
+    if !url.username().is_empty() || url.password().is_some() || url.fragment().is_some() {
+        return Err("holds more than host, path and query".to_owned());
+    }
+    let query = url.query().map_or_else(String::new, |query| format!("?{query}"));
+    Ok(format!("{}{query}", url.path()))
 }

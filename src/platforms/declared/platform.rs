@@ -100,9 +100,10 @@ impl Platform for DeclaredPlatform {
     }
 
     fn configure(&self, keys: &mut Rest<'_>, map: BTreeMap<String, String>) -> Result<Configured, Vec<Problem>> {
-        let settings = self.program.read_keys(keys)?;
+        let mut addresses = Vec::new();
+        let settings = self.program.read_keys(keys, &mut addresses)?;
         let bound = Bound::new(self.program.clone(), &settings)?;
-        let mut configured = Configured { settings, ..Configured::default() };
+        let mut configured = Configured { settings, addresses, ..Configured::default() };
         if !self.program.calls.is_empty() {
             configured.call = Some(Arc::new(Calls::new(bound.clone())?));
         }

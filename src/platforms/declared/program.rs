@@ -20,7 +20,7 @@ use crate::platforms::reading::BatchLimits;
 
 pub(super) use call::{Bounds, CallRules, bounds};
 pub(super) use form::{Address, Body, Form, SignPlace, is_path};
-pub(super) use reading::{AnswerRules, ItemRules, TokenRules};
+pub(super) use reading::{AnswerRules, ItemRules, NO_RATIO, TokenRules, ratio};
 pub(super) use rule::{CheckRule, Requirement};
 pub(super) use shape::{JsonText, Op};
 use slot::OF_EVENT;

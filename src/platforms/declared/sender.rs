@@ -38,6 +38,8 @@ pub(super) struct Bound {
     secrets: Arc<[String]>,
     /// What its `token` states; `None`: it sends without access tokens.
     seed: Option<Seed>,
+    /// The share of a token's life after which it is refreshed; `None`: as usual.
+    refresh_ratio: Option<f64>,
 }
 
 /// The sender of one account.
@@ -58,9 +60,13 @@ impl Bound {
             Seed { access: secret("token.access"), refresh: secret("token.refresh"), code: secret("token.auth_code") };
         let seed = Some(seed).filter(|seed| program.token.is_some() && *seed != Seed::default());
         let secrets = program.secrets_of(settings).into();
-        let bound = Self { program, account, secrets, seed };
-        let lacking = bound.lacking(settings, bound.seed.as_ref().is_some_and(Seed::rotates));
-        if lacking.is_empty() { Ok(bound) } else { Err(lacking) }
+        let mut bound = Self { program, account, secrets, seed, refresh_ratio: None };
+        let mut problems = bound.lacking(settings, bound.seed.as_ref().is_some_and(Seed::rotates));
+        match bound.stated_ratio() {
+            Ok(ratio) => bound.refresh_ratio = ratio,
+            Err(problem) => problems.push(problem),
+        }
+        if problems.is_empty() { Ok(bound) } else { Err(problems) }
     }
 
     /// How the account gets access tokens, and the values that it begins with; `None`: it sends without one.

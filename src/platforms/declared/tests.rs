@@ -59,7 +59,7 @@ fn tables_keep_the_order_in_which_they_are_written() {
 #[test]
 fn every_problem_of_a_file_is_told_with_its_line_and_key() {
     let text = "nmae = \"x\"\ntitle = 5\nbase_url = \"http://a\"\n[[request]]\nmethod = \"GET\"\nqurey = {}\n\
-                [batch]\nmax_items = 0\n[answer.items]\nunmentioned = \"lost\"\n[events]\npay = 1.5";
+                [batch]\nmax_items = 0\n[answer.items]\nunmentioned = \"lost\"\n[events]\npay = []";
     assert_eq!(
         problems(text),
         [
@@ -70,7 +70,7 @@ fn every_problem_of_a_file_is_told_with_its_line_and_key() {
             "p.toml:6: request.0.qurey: is no key of this table; did you mean `query`?",
             "p.toml:8: batch.max_items: has to be a whole number from 1 to 10000, not 0",
             "p.toml:10: answer.items.unmentioned: has to be \"ambiguous\" or \"delivered\", not \"lost\"",
-            "p.toml:12: events.pay: has to be a text, a whole number, true or false, not 1.5",
+            "p.toml:12: events.pay: has to be a text, a number, true or false, not a list",
         ]
     );
 }

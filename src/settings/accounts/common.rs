@@ -58,7 +58,7 @@ impl<'de> Deserialize<'de> for Code {
     fn deserialize<D: Deserializer<'de>>(from: D) -> Result<Self, D::Error> {
         match Native::deserialize(from)? {
             Native::Text(text) if text.is_empty() => Err(D::Error::custom("is empty")),
-            Native::Flag(_) => Err(D::Error::custom("has to be a text or a whole number")),
+            Native::Flag(_) | Native::Decimal(_) => Err(D::Error::custom("has to be a text or a whole number")),
             native => Ok(Self(native.to_string())),
         }
     }

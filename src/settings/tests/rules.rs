@@ -314,6 +314,34 @@ fn limits_of_calls_are_judged_as_those_of_conversions() {
 }
 
 #[test]
+fn a_whole_url_among_the_keys_of_a_platform_leads_to_the_base_url() {
+    let account = |url: &str, base: &str| {
+        with(&format!(
+            "[accounts.tx]\nplatform = \"tencent_ads\"\naccount_id = 1\n{base}\n\
+             token = {{ access = \"a\", refresh = \"r\", client_id = \"c\", client_secret = \"s\", url = \"{url}\" }}\n"
+        ))
+    };
+    let (own, below) = ("base_url = \"https://tx.example.com\"", "base_url = \"https://tx.example.com/proxy\"");
+    for (url, base) in [
+        ("/oauth", ""),
+        ("https://api.e.qq.com/oauth/token", ""),
+        ("https://api.e.qq.com/oauth/token", own),
+        ("https://tx.example.com:443/oauth", own),
+        ("/oauth", below),
+    ] {
+        good(&account(url, base), &[]);
+    }
+    for (url, base) in [
+        ("https://tx.example.com/oauth", ""),
+        ("http://tx.example.com/oauth", own),
+        ("https://tx.example.com:8443/oauth", own),
+        ("https://tx.example.com/proxy/oauth", below),
+    ] {
+        expect(&account(url, base), &[], "accounts.tx.token.url", "leads to another address than the base URL");
+    }
+}
+
+#[test]
 fn accounts_of_one_contract_state_the_same_limits_of_their_calls() {
     let kdniao = |name: &str, id: &str, keys: &str| {
         format!(

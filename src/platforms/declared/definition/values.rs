@@ -50,18 +50,20 @@ impl<'de, T: Deserialize<'de>> Visitor<'de> for All<T> {
     }
 }
 
-/// A text, a whole number or a flag: a native event, a value of an account's key.
+/// A text, a number or a flag: a native event, a value of an account's key.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Native {
     Text(String),
     Integer(i64),
+    /// A number with decimals, as it is written.
+    Decimal(String),
     Flag(bool),
 }
 
 impl fmt::Display for Native {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Self::Text(text) => f.write_str(text),
+            Self::Text(text) | Self::Decimal(text) => f.write_str(text),
             Self::Integer(number) => write!(f, "{number}"),
             Self::Flag(flag) => write!(f, "{flag}"),
         }
@@ -74,13 +76,20 @@ impl<'de> Deserialize<'de> for Native {
         impl Visitor<'_> for One {
             type Value = Native;
             fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-                f.write_str("a text, a whole number, true or false")
+                f.write_str("a text, a number, true or false")
             }
             fn visit_str<E: Error>(self, text: &str) -> Result<Native, E> {
                 Ok(Native::Text(text.to_owned()))
             }
             fn visit_i64<E: Error>(self, number: i64) -> Result<Native, E> {
                 Ok(Native::Integer(number))
+            }
+            fn visit_f64<E: Error>(self, number: f64) -> Result<Native, E> {
+                if number.is_finite() {
+                    Ok(Native::Decimal(number.to_string()))
+                } else {
+                    Err(E::custom("is a number that JSON has not"))
+                }
             }
             fn visit_bool<E: Error>(self, flag: bool) -> Result<Native, E> {
                 Ok(Native::Flag(flag))

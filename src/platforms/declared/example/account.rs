@@ -54,7 +54,7 @@ impl ExampleAccount {
             }
         }
         let report = Report::default();
-        let settings = platform.program.read_keys(&mut Rest::new(table, "account", &report));
+        let settings = platform.program.read_keys(&mut Rest::new(table, "account", &report), &mut Vec::new());
         let mut told: Vec<String> = report.finish().problems.iter().map(ToString::to_string).collect();
         let has_sender = !platform.program.forms.is_empty();
         let made = settings.and_then(|settings| {

@@ -47,10 +47,16 @@ impl Compiler<'_> {
                 self.problem(&at, "is there already where the file has [token]");
             }
             let kind = key.kind();
+            // A whole number is a number as well, and the text of a path is that of a URL.
+            let kind_of = |value: &Native| match (kind, value.kind()) {
+                (KeyKind::Number, KeyKind::Integer) => KeyKind::Number,
+                (KeyKind::Url, KeyKind::Text) => KeyKind::Url,
+                (_, own) => own,
+            };
             if key.secret && kind != KeyKind::Text {
                 self.problem(&at, "is secret, so that it has to be a text: only a text is masked wherever it stands");
             }
-            if key.default.iter().chain(&key.values).any(|value| value.kind() != kind) {
+            if key.default.iter().chain(&key.values).any(|value| kind_of(value) != kind) {
                 self.problem(&at, "has values or a default of different kinds");
             }
             if let Some(default) = &key.default {
@@ -94,7 +100,7 @@ impl Compiler<'_> {
             let fine = match native {
                 Native::Text(text) => !text.is_empty() && !text.chars().any(char::is_control),
                 Native::Integer(_) => true,
-                Native::Flag(_) => false,
+                Native::Flag(_) | Native::Decimal(_) => false,
             };
             if !fine {
                 self.problem(&format!("{key}.{event}"), "has to be a whole number, or a text that says something");
@@ -121,6 +127,7 @@ impl Native {
         match self {
             Self::Text(_) => KeyKind::Text,
             Self::Integer(_) => KeyKind::Integer,
+            Self::Decimal(_) => KeyKind::Number,
             Self::Flag(_) => KeyKind::Flag,
         }
     }

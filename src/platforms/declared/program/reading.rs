@@ -59,6 +59,8 @@ pub(in crate::platforms::declared) struct TokenRules {
     pub expires_at_ms: Option<Expr>,
     pub refresh_expires_at_ms: Option<Expr>,
     pub failed: Option<Expr>,
+    /// Empty: as usual.
+    pub refresh_ratio: Template,
 }
 
 impl Compiler<'_> {
@@ -145,6 +147,10 @@ impl Compiler<'_> {
         let expr = |name: &str, text: &str| self.expr(&format!("token.{name}"), text, &OF_ANSWER);
         let known = [Variable::Account, Variable::Token, Variable::NowMs];
         self.of_one_request("token.request", &token.request);
+        let refresh_ratio = self.template("token.refresh_ratio", &token.refresh_ratio.0, &[Variable::Account]);
+        if matches!(&refresh_ratio, Template::Fixed(text) if !text.is_empty() && ratio(text).is_none()) {
+            self.problem("token.refresh_ratio", NO_RATIO);
+        }
         TokenRules {
             request: self.compiled_form("token.request".to_owned(), &token.request, &known),
             access: expr("access", &token.access),
@@ -153,6 +159,15 @@ impl Compiler<'_> {
             expires_at_ms: expr("expires_at_ms", &token.expires_at_ms),
             refresh_expires_at_ms: expr("refresh_expires_at_ms", &token.refresh_expires_at_ms),
             failed: expr("failed", &token.failed),
+            refresh_ratio,
         }
     }
+}
+
+/// What the share of a token's life has to be. An earlier refresh could follow upon the one before.
+pub(in crate::platforms::declared) const NO_RATIO: &str = "has to be a number from 0.5 to 1";
+
+/// The share of a token's life after which it is refreshed.
+pub(in crate::platforms::declared) fn ratio(text: &str) -> Option<f64> {
+    text.trim().parse().ok().filter(|ratio| (0.5..=1.0).contains(ratio))
 }

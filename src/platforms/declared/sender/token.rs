@@ -9,11 +9,33 @@ use crate::error::{Answer, DeliveryError, Fault};
 use crate::platforms::declared::answer_json::AnswerJson;
 use crate::platforms::declared::blobs::Reader;
 use crate::platforms::declared::engine::{Content, Scope, Variable};
+use crate::platforms::declared::program::{NO_RATIO, ratio};
 use crate::platforms::http_status::{judge, safe_code};
 use crate::platforms::reading::{HttpAnswer, Reading};
-use crate::platforms::tokens::{Grant, Issued, TokenSource};
-use crate::platforms::{Context, Request};
+use crate::platforms::tokens::{Grant, Issued, Life, TokenSource};
+use crate::platforms::{Context, Problem, Request};
 use crate::secret::SecretString;
+
+impl Bound {
+    /// The share of a token's life after which it is refreshed, as the file or the account states it.
+    ///
+    /// # Errors
+    /// The key that states none.
+    pub(super) fn stated_ratio(&self) -> Result<Option<f64>, Problem> {
+        let Some(rules) = &self.program.token else { return Ok(None) };
+        let scope = Scope::new().with(Variable::Account, Content::Account(&self.account));
+        let mut text = String::new();
+        let rendered = rules.refresh_ratio.render(&scope, &mut text);
+        if rendered.is_ok() && text.is_empty() {
+            return Ok(None);
+        }
+        ratio(&text).map(Some).ok_or_else(|| {
+            let uses = rules.refresh_ratio.uses();
+            let key = uses.of(Variable::Account).next().unwrap_or("token.refresh_ratio");
+            (key.to_owned(), format!("{NO_RATIO}: token.refresh_ratio is made of it"))
+        })
+    }
+}
 
 impl TokenSource for Bound {
     fn token_request(&self, grant: Grant<'_>, context: &Context<'_>) -> Result<Request, Fault> {
@@ -59,5 +81,12 @@ impl TokenSource for Bound {
             access_ends_ms: number(&rules.expires_at_ms).or(span),
             refresh_ends_ms: number(&rules.refresh_expires_at_ms),
         })
+    }
+
+    fn refresh_at_ms(&self, life: &Life) -> Option<i64> {
+        match self.refresh_ratio {
+            Some(ratio) => life.after(ratio),
+            None => life.usual_refresh_ms(),
+        }
     }
 }

@@ -151,7 +151,7 @@ fn a_key_that_every_account_has_cannot_be_declared_and_a_switch_has_to_be_a_key(
     for switch in ["", "secret", "token", "token.client_id", "map", "limits.rps"] {
         assert_eq!(unconfirmed(switch), Vec::<String>::new(), "{switch}");
     }
-    for switch in ["secrets_of", "token.path", "Secret"] {
+    for switch in ["secrets_of", "token.nobody", "Secret"] {
         let expected = "7: unconfirmed.0.switch: is no key of an account; leave it empty where none covers it";
         assert_eq!(unconfirmed(switch), [expected], "{switch}");
     }
@@ -216,6 +216,23 @@ fn the_request_for_tokens_has_nothing_that_only_conversions_have() {
     }
     let told = told(&rest("callback = \"click.x\"\nhosts = [\"a.example.com\"]"));
     assert!(told.iter().any(|problem| problem.contains("token.request.callback: is for conversions")), "{told:?}");
+}
+
+#[test]
+fn a_native_event_has_no_decimals_and_a_token_is_not_refreshed_at_once() {
+    let rest = format!("{ANSWER}[[request]]\nurl = \"/x\"\nevents = {{ pay = 1.5 }}\n");
+    assert_eq!(told(&rest), ["5: request.0.events.pay: has to be a whole number, or a text that says something"]);
+    let rest = |ratio: &str| {
+        format!(
+            "{ANSWER}[[request]]\nurl = \"/{{{{ token.access }}}}\"\n[token]\naccess = \"body.a\"\nrefresh_ratio = {ratio}\n[token.request]\nurl = \"/t\"\n"
+        )
+    };
+    for fine in ["0.5", "1", "\"0.75\"", "\"{{ account.secret }}\""] {
+        assert_eq!(told(&rest(fine)), Vec::<String>::new(), "{fine}");
+    }
+    for wrong in ["0.49", "1.01", "\"soon\"", "\"NaN\""] {
+        assert_eq!(told(&rest(wrong)), ["7: token.refresh_ratio: has to be a number from 0.5 to 1"], "{wrong}");
+    }
 }
 
 #[test]

@@ -465,6 +465,60 @@ fn the_request_for_tokens_sees_the_access_token_so_far() {
 }
 
 #[test]
+fn a_token_is_refreshed_after_the_share_of_its_life_that_the_account_states() {
+    use crate::platforms::tokens::Life;
+    let key = "\"token.client_id\" = {}\n\"token.refresh_ratio\" = { default = 0.8 }";
+    let platform = TOKENS.replace("\"token.client_id\" = {}", key);
+    let with_ratio = format!("{platform}refresh_ratio = \"{{{{ account.token.refresh_ratio }}}}\"\n");
+    let at = |platform: &str, ratio: &str| {
+        let keys = format!("token = {{ refresh = 'R-1', client_id = 'c'{ratio} }}");
+        let (source, _) = sender(platform, &keys).tokens().unwrap();
+        source.refresh_at_ms(&Life { issued_ms: 1_000, access_ends_ms: Some(10_001_000), refresh_ends_ms: None })
+    };
+    assert_eq!(at(&platform, ""), Some(9_401_000), "ten minutes before its end");
+    for (ratio, ms) in [("", 8_001_000), (", refresh_ratio = 0.5", 5_001_000), (", refresh_ratio = 1", 10_001_000)] {
+        assert_eq!(at(&with_ratio, ratio), Some(ms), "{ratio}");
+    }
+    let told = |ratio: &str| {
+        let keys = format!("token = {{ refresh = 'R-1', client_id = 'c', refresh_ratio = {ratio} }}");
+        configure(&with_ratio, &keys, &[]).map(drop).unwrap_err()
+    };
+    let range = "a.token.refresh_ratio: has to be a number from 0.5 to 1: token.refresh_ratio is made of it";
+    assert_eq!(told("0.4"), [range]);
+    assert_eq!(told("'0.9'")[0], "a.toml:1: a.token.refresh_ratio: has to be a number");
+}
+
+#[test]
+fn a_key_for_a_url_takes_a_path_or_a_whole_url_whose_path_is_used() {
+    use crate::platforms::tokens::Grant;
+    let key = "\"token.client_id\" = {}\n\"token.url\" = { kind = \"url\", default = \"/oauth\" }";
+    let platform = TOKENS
+        .replace("\"token.client_id\" = {}", key)
+        .replace("url = \"/oauth\"", "url = \"{{ account.token.url }}\"");
+    let configured = |url: &str| {
+        let keys = format!("token = {{ refresh = 'R-1', client_id = 'c'{url} }}");
+        configure(&platform, &keys, &[]).map(|configured| {
+            let (source, seed) = configured.sender.unwrap().tokens().unwrap();
+            let context = crate::platforms::Context { now_ms: NOW, credential: None, token: None };
+            let request = source.token_request(Grant::Refresh(seed.refresh.as_ref().unwrap()), &context).unwrap();
+            (request.path.into_owned(), configured.addresses)
+        })
+    };
+    let query = "client_id=c&refresh_token=R-1";
+    assert_eq!(configured("").unwrap(), (format!("/oauth?{query}"), vec![]));
+    assert_eq!(configured(", url = '/v2/oauth'").unwrap(), (format!("/v2/oauth?{query}"), vec![]));
+    let whole = "https://api.example.com/v2/oauth?a=b";
+    let address = ("token.url".to_owned(), whole.to_owned());
+    assert_eq!(configured(&format!(", url = '{whole}'")).unwrap(), (format!("/v2/oauth?a=b&{query}"), vec![address]));
+    for bad in
+        ["", "oauth", "ftp://a.example.com/x", "https://u:p@a.example.com/x", "https://a.example.com/x#y", "/a b"]
+    {
+        let told = configured(&format!(", url = '{bad}'")).unwrap_err();
+        assert!(told.iter().all(|told| told.contains("a.token.url: ")), "{bad}: {told:?}");
+    }
+}
+
+#[test]
 fn a_late_part_that_needs_what_the_event_lacks_refuses_it_when_it_is_prepared() {
     let platform = TOKENS.replace(
         "event.trans_id ~ now_ms }}\" }",
