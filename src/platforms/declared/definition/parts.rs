@@ -75,8 +75,8 @@ pub struct Answer {
     pub day: String,
     pub tz: String,
     pub permanent: String,
-    /// The nonce or the timestamp of the request is refused: it is signed anew and sent once more. The second time in a
-    /// row halts the account.
+    /// The request is refused and perhaps not the event, e.g. for its nonce or its timestamp: it is signed anew and sent once
+    /// more. The second time in a row halts the account.
     pub once_more: String,
     pub retry: String,
     /// The platform's own code.

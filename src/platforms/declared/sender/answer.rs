@@ -29,9 +29,9 @@ fn sign_again(answer: Answer) -> DeliveryError {
     DeliveryError::Refresh(Answer { sign_again: true, ..answer })
 }
 
-/// Why the nonce or the timestamp of a request may be refused, as far as the platform's own clock tells.
+/// Why a request may be refused and its event not, as far as the platform's own clock tells.
 fn clock_check(answer: &HttpAnswer<'_>) -> String {
-    let refused = "the platform refuses the nonce or the timestamp of the request";
+    let refused = "the platform refuses the request itself, e.g. its nonce or its timestamp";
     match answer.headers.get("date").and_then(retry_after::date_ms) {
         Some(date_ms) if date_ms.abs_diff(answer.now_ms) > CLOCKS_APART_MS => {
             let seconds = date_ms.abs_diff(answer.now_ms) / 1000;

@@ -85,7 +85,10 @@ impl Answers {
 
     /// To a request that is refused.
     pub(super) fn refused(&self, class: &str, form: usize) -> Answer {
-        let sample = self.sample(class, form).or_else(|| self.sample("permanent", form));
+        // What halts an account in the end may be asked for once more at first.
+        let once_more = || self.of_form("once_more", form).filter(|_| class == "halt");
+        let own = self.of_form(class, form).or_else(once_more);
+        let sample = own.or_else(|| self.sample(class, form)).or_else(|| self.sample("permanent", form));
         sample.map_or_else(|| Answer::text(400, "refused\n"), Sample::answer)
     }
 
@@ -108,11 +111,15 @@ impl Answers {
     }
 
     fn sample(&self, class: &str, form: usize) -> Option<&Sample> {
-        let of = |form: Option<usize>| {
-            let mut all = self.samples.iter().filter(|sample| sample.classes.is_empty());
-            all.find(|sample| sample.class == class && form.is_none_or(|form| sample.form == form))
-        };
-        of(Some(form)).or_else(|| of(None))
+        self.of_form(class, form).or_else(|| self.of_class(class).next())
+    }
+
+    fn of_form(&self, class: &str, form: usize) -> Option<&Sample> {
+        self.of_class(class).find(|sample| sample.form == form)
+    }
+
+    fn of_class(&self, class: &str) -> impl Iterator<Item = &Sample> {
+        self.samples.iter().filter(move |sample| sample.classes.is_empty() && sample.class == class)
     }
 
     /// An answer that takes some of the events.
