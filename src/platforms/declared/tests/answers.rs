@@ -246,6 +246,36 @@ fn a_limit_of_the_minute_or_the_day_says_how_long_it_lasts_by_the_platforms_cloc
     assert!(matches!(reading, Reading::All(Ok(_))) && pause == Some(31), "an answer that delivers can end the minute");
 }
 
+#[test]
+fn a_refused_request_of_tencent_ads_waits_for_midnight_where_nothing_of_the_day_is_left() {
+    let platform = include_str!("../../../../config/platforms/tencent_ads.toml");
+    let sender = sender(platform, "account_id = 1\nuser_action_set_id = 2\naccess_token = 't'");
+    // 16:00:30 in Shanghai.
+    let now_ms = 1_736_928_030_000;
+    let midnight = Some(7 * 3600 + 59 * 60 + 31);
+    for (code, left, expected) in [
+        (11018, "60,60", (None, midnight)),
+        (11016, "60,0", (Some(31), None)),
+        (11016, "0,60", (None, midnight)),
+        (11008, "0,0", (None, midnight)),
+        (11016, "10,10", (Some(31), None)),
+    ] {
+        let mut headers = http::HeaderMap::new();
+        headers.insert("x-ratelimit-remaining", left.parse().unwrap());
+        let body = format!("{{\"code\":{code}}}");
+        let http = HttpAnswer {
+            headers: Headers::new(&headers),
+            body: body.as_bytes(),
+            now_ms,
+            retry_after: None,
+            ..answer()
+        };
+        let Reading::All(Err(DeliveryError::Throttled(answer))) = sender.read(&[], &http) else { panic!("{code}") };
+        let waits = (answer.retry_after.map(|wait| wait.as_secs()), answer.quota_wait.map(|wait| wait.as_secs()));
+        assert_eq!(waits, expected, "{code} {left}");
+    }
+}
+
 const LIMITS: &str = r#"
 name = "limits"
 title = "Limits"
