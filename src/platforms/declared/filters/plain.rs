@@ -14,12 +14,13 @@ pub(super) fn seconds(ms: &Value) -> Result<Value, Error> {
     Ok(Value::from(ms.div_euclid(1000)))
 }
 
-/// The ASCII digits of a text, e.g. of a phone number.
+/// The ASCII digits of a text, e.g. of a phone number. Undefined where it has none, because the digest of nothing is the same
+/// for everybody.
 pub(super) fn digits(text: &Value) -> Result<Value, Error> {
     let mut whole = String::new();
     write::text(text, &mut whole)?;
     whole.retain(|c| c.is_ascii_digit());
-    Ok(Value::from(whole))
+    Ok(if whole.is_empty() { Value::UNDEFINED } else { Value::from(whole) })
 }
 
 pub(super) fn to_json(value: &Value, canonical: bool) -> Result<Value, Error> {

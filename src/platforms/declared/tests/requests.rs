@@ -112,6 +112,16 @@ fn an_empty_text_of_a_person_counts_as_absent_and_is_never_hashed() {
 }
 
 #[test]
+fn a_phone_without_a_digit_is_left_out() {
+    let platform = PERSON.replace("openid = ", "phone = \"{{ event.user.phone | digits | sha256 if event.user.phone is defined }}\"\nend = \"{{ (event.user.phone | digits)[-11:] | md5 if event.user.phone is defined }}\"\nopenid = ");
+    let sender = sender(&platform, "");
+    let of = |phone: &str| body(&sent(&*sender, json!({"user": {"phone": phone}})).unwrap()).to_owned();
+    assert_eq!(of("n/a"), "{}");
+    let md5 = crate::platforms::signing::md5_hex("13812345678");
+    assert!(of("+86 138-1234-5678").ends_with(&format!("\"end\":\"{md5}\"}}")), "{}", of("+86 138-1234-5678"));
+}
+
+#[test]
 fn ids_of_a_person_hold_no_placeholder_and_no_control_characters() {
     let sender = sender(PERSON, "");
     let field = |user: serde_json::Value| sent(&*sender, json!({"user": user})).map(drop).unwrap_err().0;
