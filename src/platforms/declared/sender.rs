@@ -3,6 +3,7 @@
 mod answer;
 mod call;
 mod compose;
+mod judge;
 mod lacking;
 mod natives;
 mod prepare;

@@ -8,7 +8,7 @@ use minijinja::{Error, ErrorKind, Value};
 use super::Bound;
 use super::answer::Said;
 use super::compose::{AttemptValues, Failure};
-use super::prepare::{judge, tried};
+use super::prepare::tried;
 use super::seen::Seen;
 use crate::error::{Answer, DeliveryError, Fault};
 use crate::platforms::call::{
@@ -108,10 +108,9 @@ impl Call for Calls {
         let scope = Scope::new()
             .with(Variable::Event, Content::Event(&object))
             .with(Variable::Account, Content::Account(&self.bound.account));
-        judge(&rules.require, &rules.check, &object, &scope)?;
-        call.knows_only(&rules.args)?;
         let seen = Seen { object: &object, scope: &scope };
-        seen.ids(&rules.form, &self.bound.program)?;
+        seen.judge(&rules.require, &rules.check, &rules.form, &self.bound.program)?;
+        call.knows_only(&rules.args)?;
         let mut texts = Writer::default();
         texts.push(seen.late(&rules.form).as_deref());
         seen.early(&rules.form, &mut texts, None)?;

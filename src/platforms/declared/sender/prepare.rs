@@ -3,16 +3,16 @@
 use minijinja::Value;
 
 use super::compose::{AttemptValues, Failure};
+use super::judge::is_due;
 use super::seen::Seen;
 use super::{Declared, native_content};
-use crate::error::{DeliveryError, Fault};
+use crate::error::DeliveryError;
 use crate::event::ConversionEvent;
 use crate::platforms::declared::blobs::{Reader, Writer};
-use crate::platforms::declared::engine::{Condition, Content, Scope, Variable};
-use crate::platforms::declared::filters::Refusal;
+use crate::platforms::declared::engine::{Content, Scope, Variable};
 use crate::platforms::declared::json::{JsonObject, compact};
-use crate::platforms::declared::program::{Address, CheckRule, Form, Program, Requirement};
-use crate::platforms::rules::{click_id, invalid, note_ignored, required_id};
+use crate::platforms::declared::program::{Address, Form, Program};
+use crate::platforms::rules::{invalid, note_ignored};
 use crate::platforms::{Item, Prepared, Problem, Request};
 
 impl Declared {
@@ -33,9 +33,8 @@ impl Declared {
             compact(object.raw(), &mut published);
             scope.set(Variable::Published, Content::Text(&published));
         }
-        judge(&program.require, &program.check, &object, &scope)?;
         let seen = Seen { object: &object, scope: &scope };
-        seen.ids(form, program)?;
+        seen.judge(&program.require, &program.check, form, program)?;
         let mut texts = Writer::new(number);
         let mut route = program.batch.as_ref().filter(|_| form.is_batched).map(|_| number.to_string());
         texts.push(seen.item(form, program)?.as_deref());
@@ -155,49 +154,4 @@ pub(super) fn tried(seen: &Seen<'_>, form: &Form, request: Result<Request, Failu
         },
         Err(failure) => Err(seen.refused(&failure.key, &failure.error, &failure.uses)),
     }
-}
-
-/// Judges by what must be there, and then by any other rule, in the order of the file.
-pub(super) fn judge(
-    require: &[Requirement],
-    check: &[CheckRule],
-    event: &JsonObject,
-    scope: &Scope<'_>,
-) -> Result<(), DeliveryError> {
-    for (field, when) in require {
-        if !is_due(when.as_ref(), || field, scope)? {
-            continue;
-        }
-        match event.there(field) {
-            None => return Err(invalid(field, "missing or empty")),
-            Some(value) => match value.as_str() {
-                Some(text) if field.starts_with("click.") => _ = click_id(Some(text), field)?,
-                Some(text) => _ = required_id(Some(text), field)?,
-                None => {}
-            },
-        }
-    }
-    for rule in check {
-        if is_due(Some(&rule.when), || rule.field, scope)? {
-            return Err(invalid(rule.field, &*rule.says));
-        }
-    }
-    Ok(())
-}
-
-/// Whether something applies to an event; `None`: always. Where that cannot be judged, the event is refused with this field,
-/// or with the one that a filter refuses.
-fn is_due<'f>(
-    when: Option<&Condition>,
-    field: impl FnOnce() -> &'f str,
-    scope: &Scope<'_>,
-) -> Result<bool, DeliveryError> {
-    let Some(when) = when else { return Ok(true) };
-    when.holds(scope).map_err(|error| {
-        let fault = match Refusal::of(&error) {
-            Some(Refusal { field, reason }) => Fault::new(field.clone(), *reason),
-            None => Fault::new(field().to_owned(), when.told(&error)),
-        };
-        DeliveryError::Invalid(fault)
-    })
 }

@@ -1,4 +1,4 @@
-//! An event while it is prepared: its ids, and the texts that depend on it alone.
+//! An event while it is prepared: the texts that depend on it alone.
 
 use std::sync::Arc;
 
@@ -6,7 +6,6 @@ use http::uri::PathAndQuery;
 use minijinja::{Error, ErrorKind, Value};
 
 use crate::error::{DeliveryError, Fault};
-use crate::event::is_placeholder;
 use crate::platforms::callback::{CallbackHost, callback};
 use crate::platforms::declared::blobs::Writer;
 use crate::platforms::declared::engine::{Scope, Template, Uses, Variable};
@@ -14,10 +13,7 @@ use crate::platforms::declared::filters::Refusal;
 use crate::platforms::declared::json::{JsonObject, compact};
 use crate::platforms::declared::program::{Address, Body, Form, JsonText, Op, Program, Slot};
 use crate::platforms::declared::write;
-use crate::platforms::rules::{click_id, free_of_controls, invalid};
-
-/// Ids beside those of the click (SPEC section 12, 17 and 35).
-const IDS: [&str; 2] = ["order.order_id", "user.user_id"];
+use crate::platforms::rules::click_id;
 
 /// An event while it is prepared.
 pub(super) struct Seen<'a> {
@@ -26,22 +22,6 @@ pub(super) struct Seen<'a> {
 }
 
 impl Seen<'_> {
-    /// The ids that the request carries: no control characters, and no macro that nobody filled in.
-    pub fn ids(&self, form: &Form, program: &Program) -> Result<(), DeliveryError> {
-        let of_items = program.batch.iter().filter(|_| form.is_batched).flat_map(|batch| &batch.ids);
-        for field in form.ids.iter().chain(of_items) {
-            if let Some(value) = self.object.there(field)
-                && let Some(text) = value.as_str()
-            {
-                free_of_controls(text, field)?;
-                if is_placeholder(text) && !IDS.contains(field) {
-                    return Err(invalid(field, "a placeholder that was never filled in"));
-                }
-            }
-        }
-        Ok(())
-    }
-
     /// What the event contributes to a batch.
     pub fn item(&self, form: &Form, program: &Program) -> Result<Option<String>, DeliveryError> {
         let Some(batch) = program.batch.as_ref().filter(|_| form.is_batched) else { return Ok(None) };

@@ -73,3 +73,17 @@ fn a_rule_of_what_is_not_there_does_not_hold() {
     assert_eq!(of(json!({"age": 5, "limit": 5})), Err(("params.age".into(), "too old".into())));
     assert_eq!(of(json!({"kind": "long"})), Err(("params.code".into(), "missing or empty".into())));
 }
+
+#[test]
+fn a_macro_that_nobody_filled_in_is_told_before_another_rule_and_control_characters_after_it() {
+    let platform = RULES.replace("url = \"/b\"", "url = \"/b\"\nquery = { x = \"{{ event.click.x | default('') }}\" }");
+    let field = |x: &str, name: &str| {
+        let over = json!({"click": {"x": x}, "params": {"name": name}});
+        sent(&*sender(&platform, ""), over).map(drop).map_err(|(field, _)| field)
+    };
+    assert_eq!(field("x", "short"), Ok(()));
+    assert_eq!(field("__X__", "short"), Err("click.x".into()));
+    assert_eq!(field("__X__", "longer than five"), Err("click.x".into()));
+    assert_eq!(field("a\nb", "longer than five"), Err("params.name".into()));
+    assert_eq!(field("a\nb", "short"), Err("click.x".into()));
+}
