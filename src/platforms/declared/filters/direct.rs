@@ -11,13 +11,19 @@ use crate::platforms::declared::write;
 /// A filter without arguments.
 pub(in crate::platforms::declared) enum Filter {
     Seconds,
+    /// The characters of a text.
+    Length,
     /// The digest of bytes.
     Digest(fn(&[u8]) -> String),
     Other(fn(&Value) -> Result<Value, Error>),
 }
 
-/// A filter with one argument: the digest of bytes with a key.
-pub(in crate::platforms::declared) struct FilterBy(fn(&[u8], &[u8]) -> String);
+/// A filter with one argument.
+pub(in crate::platforms::declared) enum FilterBy {
+    /// The digest of bytes with a key.
+    Digest(fn(&[u8], &[u8]) -> String),
+    UrlQuery,
+}
 
 impl Filter {
     /// Its value of what is there.
@@ -25,6 +31,7 @@ impl Filter {
         match (self, of) {
             (Self::Seconds, Operand::Int(ms)) => Some(Operand::Int(ms.div_euclid(1000))),
             (Self::Seconds, of) => plain::seconds(&of.into_value()).ok().map(Operand::Other),
+            (Self::Length, of) => Some(Operand::Int(i64::try_from(of.as_str()?.chars().count()).ok()?)),
             (Self::Digest(digest), of) => Some(digest(&bytes(&of)?).into()),
             (Self::Other(filter), of) => filter(&of.into_value()).ok().map(Operand::Other),
         }
@@ -32,8 +39,11 @@ impl Filter {
 }
 
 impl FilterBy {
-    pub fn apply(&self, of: Operand<'_>, by: Operand<'_>) -> Option<String> {
-        Some((self.0)(&bytes(&of)?, &bytes(&by)?))
+    pub fn apply(&self, of: Operand<'_>, by: Operand<'_>) -> Option<Operand<'static>> {
+        match self {
+            Self::Digest(digest) => Some(digest(&bytes(&of)?, &bytes(&by)?).into()),
+            Self::UrlQuery => encoding::url_query(&of.into_value(), by.as_str()?).ok().map(Operand::Other),
+        }
     }
 }
 
@@ -50,6 +60,7 @@ fn bytes<'o>(of: &'o Operand<'_>) -> Option<Cow<'o, [u8]>> {
 pub(in crate::platforms::declared) fn direct(name: &str) -> Option<Filter> {
     Some(match name {
         "seconds" => Filter::Seconds,
+        "length" => Filter::Length,
         "md5" => Filter::Digest(digest::md5_of),
         "sha1" => Filter::Digest(digest::sha1_of),
         "sha256" => Filter::Digest(digest::sha256_of),
@@ -70,11 +81,12 @@ pub(in crate::platforms::declared) fn direct(name: &str) -> Option<Filter> {
     })
 }
 
-/// One with a key.
+/// One with an argument.
 pub(in crate::platforms::declared) fn direct_by(name: &str) -> Option<FilterBy> {
     Some(match name {
-        "hmac_sha256" => FilterBy(digest::hmac_sha256_of),
-        "hmac_sha1" => FilterBy(digest::hmac_sha1_of),
+        "hmac_sha256" => FilterBy::Digest(digest::hmac_sha256_of),
+        "hmac_sha1" => FilterBy::Digest(digest::hmac_sha1_of),
+        "url_query" => FilterBy::UrlQuery,
         _ => return None,
     })
 }

@@ -1,6 +1,7 @@
 //! Reads the expressions that can be evaluated directly. The precedence is that of minijinja, from the strongest: filters
-//! and `is`, then `~`, comparisons, `and`, `or`, `if`.
+//! and `is`, then `~`, comparisons, `not`, `and`, `or`, `if`.
 
+use super::tokens::{Token, tokens};
 use crate::platforms::declared::engine::Variable;
 use crate::platforms::declared::filters::{self, Filter, FilterBy};
 
@@ -10,15 +11,28 @@ pub(in crate::platforms::declared::engine) enum Direct {
     Path(Variable, Box<str>),
     Text(Box<str>),
     Int(i64),
+    None,
+    Flag(bool),
     Filter(Box<Direct>, Filter),
     FilterBy(Box<Direct>, Box<Direct>, FilterBy),
     Concat(Box<[Direct]>),
+    /// A text, and what replaces one of its parts by another one.
+    Replace(Box<[Direct; 3]>),
+    /// A value, and what stands for it where it is undefined.
+    Default(Box<Direct>, Box<Direct>),
     /// `true`: equal.
     Compare(Box<Direct>, Box<Direct>, bool),
+    /// Of two whole numbers.
+    Order(Box<Direct>, Box<Direct>, Order),
     /// A text or a number in a list of such.
     In(Box<Direct>, Box<[Direct]>),
+    /// A text in another one.
+    Within(Box<Direct>, Box<Direct>),
+    /// `true`: a text begins with another one; `false`: it ends with it.
+    Edge(Box<Direct>, Box<Direct>, bool),
     /// `false`: not defined.
     Defined(Box<Direct>, bool),
+    Not(Box<Direct>),
     All(Box<[Direct]>),
     Any(Box<[Direct]>),
     If {
@@ -28,12 +42,34 @@ pub(in crate::platforms::declared::engine) enum Direct {
     },
 }
 
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Token<'a> {
-    Name(&'a str),
-    Text(&'a str),
-    Number(i64),
-    Sign(&'a str),
+/// How two whole numbers are compared.
+#[derive(Clone, Copy)]
+pub(in crate::platforms::declared::engine) enum Order {
+    Less,
+    LessOrEqual,
+    Greater,
+    GreaterOrEqual,
+}
+
+impl Order {
+    fn of(sign: &str) -> Option<Self> {
+        Some(match sign {
+            "<" => Self::Less,
+            "<=" => Self::LessOrEqual,
+            ">" => Self::Greater,
+            ">=" => Self::GreaterOrEqual,
+            _ => return None,
+        })
+    }
+
+    pub fn holds(self, left: i64, right: i64) -> bool {
+        match self {
+            Self::Less => left < right,
+            Self::LessOrEqual => left <= right,
+            Self::Greater => left > right,
+            Self::GreaterOrEqual => left >= right,
+        }
+    }
 }
 
 /// `None`: it holds what only minijinja's machine knows.
@@ -41,44 +77,6 @@ pub(super) fn read(text: &str, known: &[Variable]) -> Option<Direct> {
     let mut reader = Reader { tokens: tokens(text)?, at: 0, known, depth: 0 };
     let whole = reader.conditional()?;
     (reader.at == reader.tokens.len()).then_some(whole)
-}
-
-fn tokens(text: &str) -> Option<Vec<Token<'_>>> {
-    const SIGNS: [&str; 10] = ["==", "!=", "|", "~", "(", ")", "[", "]", ",", "."];
-    let (mut found, mut rest) = (Vec::new(), text.trim_start());
-    while let Some(first) = rest.bytes().next() {
-        let length = match first {
-            b'a'..=b'z' | b'A'..=b'Z' | b'_' => {
-                let length = rest.bytes().take_while(|b| b.is_ascii_alphanumeric() || *b == b'_').count();
-                found.push(Token::Name(&rest[..length]));
-                length
-            }
-            b'0'..=b'9' => {
-                let length = rest.bytes().take_while(u8::is_ascii_digit).count();
-                if rest[length..].starts_with(|c: char| c == '.' || c == '_' || c.is_ascii_alphabetic()) {
-                    return None;
-                }
-                found.push(Token::Number(rest[..length].parse().ok()?));
-                length
-            }
-            b'"' | b'\'' => {
-                let length = rest[1..].find(char::from(first))?;
-                let inside = &rest[1..=length];
-                if inside.contains('\\') {
-                    return None;
-                }
-                found.push(Token::Text(inside));
-                length + 2
-            }
-            _ => {
-                let sign = SIGNS.into_iter().find(|sign| rest.starts_with(sign))?;
-                found.push(Token::Sign(sign));
-                sign.len()
-            }
-        };
-        rest = rest[length..].trim_start();
-    }
-    Some(found)
 }
 
 struct Reader<'a> {
@@ -116,7 +114,7 @@ impl<'a> Reader<'a> {
     }
 
     fn all(&mut self) -> Option<Direct> {
-        self.joined(Token::Name("and"), Self::comparison, Direct::All)
+        self.joined(Token::Name("and"), Self::negation, Direct::All)
     }
 
     fn concat(&mut self) -> Option<Direct> {
@@ -140,20 +138,56 @@ impl<'a> Reader<'a> {
         Some(whole(parts.into()))
     }
 
+    fn negation(&mut self) -> Option<Direct> {
+        if !self.takes(Token::Name("not")) {
+            return self.comparison();
+        }
+        self.deeper(Self::negation).map(|of| Direct::Not(of.into()))
+    }
+
+    /// Reads what is one level further inside.
+    fn deeper(&mut self, inside: fn(&mut Self) -> Option<Direct>) -> Option<Direct> {
+        self.depth += 1;
+        if self.depth > 16 {
+            return None;
+        }
+        let inside = inside(self)?;
+        self.depth -= 1;
+        Some(inside)
+    }
+
     fn comparison(&mut self) -> Option<Direct> {
         let left = self.concat()?;
         let compared = if self.takes(Token::Sign("==")) {
             Direct::Compare(left.into(), self.concat()?.into(), true)
         } else if self.takes(Token::Sign("!=")) {
             Direct::Compare(left.into(), self.concat()?.into(), false)
+        } else if let Some(Token::Sign(sign)) = self.next()
+            && let Some(order) = Order::of(sign)
+        {
+            self.at += 1;
+            Direct::Order(left.into(), self.concat()?.into(), order)
         } else if self.takes(Token::Name("in")) {
-            Direct::In(left.into(), self.list()?)
+            self.within(left)?
+        } else if self.takes(Token::Name("not")) {
+            if !self.takes(Token::Name("in")) {
+                return None;
+            }
+            Direct::Not(self.within(left)?.into())
         } else {
             return Some(left);
         };
         // Of several comparisons in a row the machine knows what they mean.
-        let ends = !matches!(self.next(), Some(Token::Sign("==" | "!=") | Token::Name("in" | "not" | "is")));
-        ends.then_some(compared)
+        let goes_on = matches!(self.next(), Some(Token::Sign("==" | "!=" | "<" | "<=" | ">" | ">=")))
+            || matches!(self.next(), Some(Token::Name("in" | "not" | "is")));
+        (!goes_on).then_some(compared)
+    }
+
+    fn within(&mut self, of: Direct) -> Option<Direct> {
+        if self.next() == Some(Token::Sign("[")) {
+            return Some(Direct::In(of.into(), self.list()?));
+        }
+        Some(Direct::Within(of.into(), self.concat()?.into()))
     }
 
     fn list(&mut self) -> Option<Box<[Direct]>> {
@@ -185,24 +219,45 @@ impl<'a> Reader<'a> {
                 self.at += 1;
                 of = if self.takes(Token::Sign("(")) {
                     let by = self.any()?;
+                    let second = if self.takes(Token::Sign(",")) { Some(self.any()?) } else { None };
                     if !self.takes(Token::Sign(")")) {
                         return None;
                     }
-                    Direct::FilterBy(of.into(), by.into(), filters::direct_by(name)?)
+                    match (name, second) {
+                        ("replace", Some(to)) => Direct::Replace(Box::new([of, by, to])),
+                        ("default", None) => Direct::Default(of.into(), by.into()),
+                        (_, None) => Direct::FilterBy(of.into(), by.into(), filters::direct_by(name)?),
+                        (_, Some(_)) => return None,
+                    }
                 } else {
                     Direct::Filter(of.into(), filters::direct(name)?)
                 };
             } else if self.takes(Token::Name("is")) {
-                let is_defined = !self.takes(Token::Name("not"));
-                // Of anything but a path the question is odd.
-                if !self.takes(Token::Name("defined")) || !matches!(of, Direct::Path(..)) {
-                    return None;
-                }
-                return Some(Direct::Defined(of.into(), is_defined));
+                return self.test(of);
             } else {
                 return Some(of);
             }
         }
+    }
+
+    /// What stands behind `is`.
+    fn test(&mut self, of: Direct) -> Option<Direct> {
+        let is_so = !self.takes(Token::Name("not"));
+        let Token::Name(name) = self.next()? else { return None };
+        self.at += 1;
+        let starts = match name {
+            // Of anything but a path the question is odd.
+            "defined" => return matches!(of, Direct::Path(..)).then(|| Direct::Defined(of.into(), is_so)),
+            "startingwith" => true,
+            "endingwith" => false,
+            _ => return None,
+        };
+        if !self.takes(Token::Sign("(")) {
+            return None;
+        }
+        let with = self.any()?;
+        let edge = self.takes(Token::Sign(")")).then(|| Direct::Edge(of.into(), with.into(), starts))?;
+        Some(if is_so { edge } else { Direct::Not(edge.into()) })
     }
 
     fn primary(&mut self) -> Option<Direct> {
@@ -212,14 +267,12 @@ impl<'a> Reader<'a> {
             Token::Text(text) => Some(Direct::Text(text.into())),
             Token::Number(number) => Some(Direct::Int(number)),
             Token::Sign("(") => {
-                self.depth += 1;
-                if self.depth > 16 {
-                    return None;
-                }
-                let inside = self.conditional()?;
-                self.depth -= 1;
+                let inside = self.deeper(Self::conditional)?;
                 self.takes(Token::Sign(")")).then_some(inside)
             }
+            Token::Name("none") => Some(Direct::None),
+            Token::Name("true") => Some(Direct::Flag(true)),
+            Token::Name("false") => Some(Direct::Flag(false)),
             Token::Name(name) => {
                 let variable = *self.known.iter().find(|variable| variable.name() == name)?;
                 let mut steps = Vec::new();
