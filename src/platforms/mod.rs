@@ -45,7 +45,7 @@ mod rules;
 pub mod signing;
 pub mod solinkup;
 #[cfg(test)]
-mod third_platform;
+pub(crate) mod third_platform;
 pub mod tokens;
 
 use std::borrow::Cow;
@@ -127,7 +127,8 @@ pub struct Configured {
     pub settings: Map<String, Value>,
     /// Settings that are no error, but will cause events to be refused.
     pub warnings: Vec<Problem>,
-    /// The keys that state a whole URL, and the URL. Only its path is used, so it has to lead to the account's base URL.
+    /// The keys whose value is a whole URL, and that URL. Requests take only its path, so it has to lead to the base
+    /// URL of the account.
     pub addresses: Vec<(String, String)>,
 }
 

@@ -1,7 +1,8 @@
-//! A platform that only tests have. It needs nothing but this file and its line in the list. It differs from the real
+//! A platform that only tests have. It needs nothing but this file, its calls and its line in the list. It differs from the real
 //! platforms wherever a platform may differ: the names of a credential's halves, secrets in URL, header, body and
 //! signed text, items that are not text, callbacks, and answers beyond the usual bound.
 
+pub(crate) mod calls;
 #[cfg(test)]
 mod tests;
 
@@ -20,12 +21,12 @@ use crate::platforms::callback::callback;
 use crate::platforms::reading::{HttpAnswer, Reading};
 use crate::platforms::rules::{required_id, unmapped};
 use crate::platforms::signing::md5_hex;
+use crate::platforms::third_platform::calls::Caller;
 use crate::platforms::{
     Configured, Context, Credential, CredentialShape, Item, Part, Platform, Prepared, Problem, Receipt, Request,
     SecretPlace, Sender, keys,
 };
 use crate::secret::SecretString;
-use crate::stub::calls::Caller;
 
 pub const PLATFORM: &dyn Platform = &Definition;
 
