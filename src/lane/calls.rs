@@ -1,9 +1,10 @@
 //! The attempt of a call at the head of its lane: one request after the other under one claim and one permit. What a request
 //! brings is published before the next one begins, and the claim is confirmed after the last one.
 //!
-//! Each request takes a slot of the rate. Before each one after the first the claim is renewed, so that a call with many
-//! pages keeps it. A visit that goes on after a failure begins with the first page whose result is not acknowledged, and with
-//! the first chunk that was not answered, where this process still has what the others brought.
+//! Each request takes a slot of the rate. Before each one after the first the claim is renewed, so that a call with
+//! many pages keeps it. After a failure the next visit begins with the first page whose result is not acknowledged. A
+//! call in chunks begins with the first chunk that was not answered, if this process still has the answers to the
+//! others.
 
 mod lease;
 
@@ -65,7 +66,7 @@ pub(super) async fn attempt_call(delivery: &mut Delivery, lane: &Lane, guard: &m
     attempted
 }
 
-/// What a call in several chunks claims; `None`: it is another call.
+/// The claim of a call in chunks; `None`: the call has no chunks.
 fn in_chunks(delivery: &Delivery) -> Option<&ClaimRequest> {
     let ready = event(delivery).ok()?;
     let parts = ready.call.as_ref()?.prepared.parts;

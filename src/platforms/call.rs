@@ -50,8 +50,8 @@ pub trait Call: Send + Sync {
         &[]
     }
 
-    /// The keys of its account that bound how often may be asked, and what the account states there. The accounts of one
-    /// contract are counted together, so that they have to state the same.
+    /// The keys of its account that limit its requests, and what the account states there. The requests of all accounts
+    /// of one contract are counted together, so these accounts have to state the same.
     fn bounds(&self) -> Vec<(&'static str, String)> {
         Vec::new()
     }

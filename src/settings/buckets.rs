@@ -1,5 +1,5 @@
-//! Rules for what accounts share: those that share a bucket of the rate must state the same rate, and those of one contract
-//! must state the same limits beside it.
+//! Rules for what accounts share: accounts of one bucket must state the same rate, and accounts of one contract the
+//! same limits of their calls.
 
 use std::collections::BTreeMap;
 
@@ -19,8 +19,8 @@ pub(super) fn judge(settings: &Settings<'_>, drafts: &[Draft<'_>]) {
     contracts(settings, drafts);
 }
 
-/// What the accounts of one contract ask is counted together (`send::quota`): each of them would have its own limit
-/// otherwise, of one count.
+/// The requests of all accounts of one contract are counted together (`send::quota`). So an account with a smaller
+/// limit would be stopped by the requests of the others.
 fn contracts(settings: &Settings<'_>, drafts: &[Draft<'_>]) {
     let mut first = BTreeMap::new();
     for draft in drafts {

@@ -1,8 +1,9 @@
 //! Expressions and templates of minijinja, compiled once when their file is read.
 //!
-//! Both are strict: an undefined value is an error. A condition on an event is less so: of a value that is not there it does
-//! not hold. One that fails for another reason, e.g. because a value has another type, refuses the event: nobody knows
-//! whether the rule lets it pass, and a dead letter can be replayed while a conversion cannot be taken back.
+//! Both are strict: an undefined value is an error. A condition on an event is less strict: it does not hold if it
+//! names a value that is not there. If it fails for another reason, e.g. because a value has another type, the event is
+//! refused. Nobody knows then whether the rule lets the event pass. A dead letter can be replayed, and a conversion
+//! that was sent cannot be taken back.
 
 mod check;
 mod compiled;

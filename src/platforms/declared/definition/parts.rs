@@ -8,8 +8,8 @@ use super::values::{Native, Ordered, Shape, Template};
 #[derive(Clone, Debug, Default, Deserialize)]
 #[serde(default)]
 pub struct Check {
-    /// An event for which this expression holds is refused, and so is one for which it fails. Of a value that is not there it
-    /// does not hold.
+    /// An event is refused if this expression holds, and also if it fails. It does not hold if it names a value that is
+    /// not there.
     pub when: String,
     /// Why, for people.
     pub says: String,
@@ -75,8 +75,8 @@ pub struct Answer {
     pub day: String,
     pub tz: String,
     pub permanent: String,
-    /// The request is refused and perhaps not the event, e.g. for its nonce or its timestamp: it is signed anew and sent once
-    /// more. The second time in a row halts the account.
+    /// The platform refuses the request, perhaps not because of the event: e.g. because of its nonce or its timestamp.
+    /// It is signed anew and sent once more. The second such answer in a row halts the account.
     pub once_more: String,
     pub retry: String,
     /// The platform's own code.

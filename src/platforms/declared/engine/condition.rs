@@ -1,4 +1,4 @@
-//! A condition on an event, which knows where it stands, so that whoever reads of its failure finds it.
+//! A condition on an event. It knows its file, line and key, so that a message about its failure can name them.
 
 use minijinja::{Error, ErrorKind};
 
@@ -22,7 +22,7 @@ impl Condition {
         &self.expr.uses
     }
 
-    /// Whether it holds. Of a value that is not there it does not.
+    /// Whether it holds. It does not if it names a value that is not there.
     ///
     /// # Errors
     /// It fails for another reason, so that nobody knows whether it holds.
@@ -36,7 +36,7 @@ impl Condition {
 
     /// Where it stands, and why it fails. The text repeats no value of the event.
     pub fn told(&self, error: &Error) -> String {
-        // A text that has a number may have it from the event.
+        // A number in the text may be a value of the event.
         let detail = error.detail().filter(|detail| !detail.bytes().any(|b| b.is_ascii_digit()));
         let why = detail.map_or_else(|| error.kind().to_string(), str::to_owned);
         let at = error.range().map_or_else(String::new, |range| format!("{}: ", position(range.start)));
