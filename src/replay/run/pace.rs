@@ -5,31 +5,35 @@ use std::time::Duration;
 /// The longest time whose records are published in one go, after a pause.
 const BURST: Duration = Duration::from_millis(400);
 
+/// One record, in the unit of the credit. Whole numbers: a run is never ahead of its rate by a rounding.
+const RECORD: u128 = 1_000_000_000;
+
 /// The credit of a run: it grows with time, and each published record takes one.
 #[derive(Clone, Copy, Debug)]
 pub struct Pace {
-    credit: f64,
+    /// In billionths of a record, which is what one nanosecond adds at a rate of one per second.
+    credit: u128,
     /// The present time when the credit was last reckoned, since any fixed moment.
     at: Duration,
 }
 
 impl Pace {
     pub fn new(now: Duration) -> Self {
-        Self { credit: 1.0, at: now }
+        Self { credit: RECORD, at: now }
     }
 
     /// How many may be published now, at this rate per second.
     pub fn credit(&mut self, rate: u32, now: Duration) -> usize {
-        let passed = now.saturating_sub(self.at).as_secs_f64();
+        let passed = now.saturating_sub(self.at).as_nanos();
         self.at = now;
-        let most = 1.0 + f64::from(rate) * BURST.as_secs_f64();
-        self.credit = (self.credit + passed * f64::from(rate)).min(most);
-        self.credit as usize
+        let most = RECORD + BURST.as_nanos() * u128::from(rate);
+        self.credit = (self.credit + passed * u128::from(rate)).min(most);
+        (self.credit / RECORD) as usize
     }
 
     /// So many were published.
     pub fn spend(&mut self, published: usize) {
-        self.credit -= published as f64;
+        self.credit = self.credit.saturating_sub(published as u128 * RECORD);
     }
 }
 
@@ -51,6 +55,21 @@ mod tests {
         assert_eq!(pace.credit(100, ms(1_100)), 10);
     }
 
+    #[test]
+    fn a_fraction_that_binary_numbers_round_publishes_no_record_more() {
+        // 700 per second over 240, 144, … ms: 2,010 ms are 1,407 records, and one to begin with.
+        let ticks = [240, 144, 179, 12, 35, 38, 131, 111, 97, 13, 99, 43, 103, 17, 160, 201, 27, 8, 141, 87, 124];
+        let (mut now, mut published) = (Duration::ZERO, 0);
+        let mut pace = Pace::new(now);
+        for ms in ticks {
+            now += Duration::from_millis(ms);
+            let most = pace.credit(700, now);
+            pace.spend(most);
+            published += most;
+        }
+        assert_eq!((now.as_millis(), published), (2_010, 1_408));
+    }
+
     proptest! {
         #[test]
         fn never_more_than_the_rate_and_never_much_less(
@@ -65,9 +84,10 @@ mod tests {
                 pace.spend(most);
                 published += most as u64;
             }
-            let fair = now.as_secs_f64() * f64::from(rate);
-            prop_assert!(published as f64 <= fair + 1.0, "{published} of {fair}");
-            prop_assert!(published as f64 >= fair - f64::from(rate) * 0.25 - 2.0, "{published} of {fair}");
+            // In thousandths of a record, so that the comparison is exact.
+            let (published, fair) = (published * 1_000, now.as_millis() as u64 * u64::from(rate));
+            prop_assert!(published <= fair + 1_000, "{published} of {fair}");
+            prop_assert!(published + 250 * u64::from(rate) + 2_000 >= fair, "{published} of {fair}");
         }
     }
 }
