@@ -8,7 +8,8 @@
 //! consumer owns it but does not read it until an operator names an offset.
 //!
 //! The thread's state is the `Poller`, which joins parts that own one subject each: `partitions` and `partition` (what
-//! is owned, and in which state), `client` (the library's client), `drains` (what is waited for before it is given
+//! is owned, and in which state; each partition has `progress`, `read_ahead`, `group_position`, `log_end`, `standstill`
+//! and `topic_identity`), `client` (the library's client), `drains` (what is waited for before it is given
 //! back), `pauses` and `window` (what is not read for now), `commits` (positions stored and confirmed), `checks` (what
 //! the broker is asked from time to time: `surveys`, `ends`, `known_ids`) and `show` (the snapshot). A part returns
 //! what follows from an answer, and the `Poller` carries it out: `dispatch` for commands, `rebalance` for partitions
@@ -30,9 +31,11 @@ mod drains;
 mod ends;
 mod epochs;
 mod explicit_commit;
+mod group_position;
 mod handler;
 mod ids;
 mod known_ids;
+mod log_end;
 mod marks;
 mod message;
 mod options;
@@ -43,14 +46,18 @@ mod pauses;
 mod poll;
 mod poller;
 mod probe;
+mod progress;
 mod queries;
+mod read_ahead;
 mod rebalance;
 mod show;
 mod snapshot;
+mod standstill;
 mod start_decision;
 mod surveys;
 #[cfg(test)]
 mod tests;
+mod topic_identity;
 mod window;
 mod work;
 

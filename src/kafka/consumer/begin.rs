@@ -23,18 +23,18 @@ pub(super) fn note<W>(all: Vec<Found>, partitions: &mut Partitions<W>, ids: &mut
     let mut starts = Vec::new();
     for found in all {
         let Some(owned) = partitions.get_mut(found.generation) else { continue };
-        (owned.topic_id, owned.own) = (found.topic_id, found.own);
         if found.remade {
             ids.note_remade(owned.assignment.topic.clone());
             if let StartDecision::Start(begin) = &found.decision {
-                owned.committed = Some(begin.at);
+                owned.group.set_committed(Some(begin.at));
             }
             tracing::error!(
                 kafka.topic = %owned.assignment.topic, kafka.partition = owned.assignment.partition,
                 "the topic was deleted and made again: it is read from its beginning"
             );
         }
-        owned.remade_ms = ids.remade_ms(&owned.assignment.topic);
+        owned.own = found.own;
+        owned.topic.found(found.topic_id, ids.remade_ms(&owned.assignment.topic));
         match found.decision {
             StartDecision::Start(begin) => starts.push((found.generation, begin)),
             StartDecision::Park(parked) => park(owned, parked),
@@ -50,8 +50,7 @@ pub(super) fn park<W>(owned: &mut Partition<W>, parked: Parked) {
         high = parked.high, hole = parked.hole(),
         "partition parked: {}; see `postback unblock offsets`", parked.why
     );
-    (owned.committed, owned.high) = (parked.committed, Some(parked.high));
-    owned.state = State::Parked(parked);
+    owned.park(parked);
 }
 
 /// Starts these partitions with one call, because each call iterates over everything that the client has. Returns

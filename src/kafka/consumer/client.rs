@@ -15,7 +15,7 @@ use super::command::Command;
 use super::context::{Context, Event, connect};
 use super::marks::Marks;
 use super::options::{ConsumerFailed, Settings};
-use super::partition::Partition;
+use super::partition::{Fetching, Partition};
 use super::queries::BrokerQueries;
 use super::work::Work;
 
@@ -136,13 +136,10 @@ impl<W: Work> Client<W> {
     /// topics. So with more than `FEW` partitions it is asked only about those of which a record was read since, or of
     /// which there are more records. The surveys find the end of the others.
     pub(super) fn look_for_end(&self, owned: &mut Partition<W>, of: usize) {
-        let position = owned.position();
-        let fetched = owned.in_client && owned.paused == Some(false);
-        let moved = owned.looked_at != position || owned.high.is_none_or(|high| position.is_some_and(|at| at < high));
-        if fetched && (moved || of <= FEW) {
+        let position = owned.progress.position();
+        if owned.fetching == Fetching::Resumed && (owned.end.may_have_moved(position) || of <= FEW) {
             let cached = self.cached_high(&owned.assignment.topic, owned.assignment.partition);
-            owned.high = cached.max(owned.high);
-            owned.looked_at = cached.and(position);
+            owned.end.fetched(cached, position);
         }
     }
 

@@ -91,9 +91,8 @@ impl Commits {
             let element = list.find_partition(&assignment.topic, assignment.partition);
             match element.map_or(Ok(()), |e| e.error()) {
                 Ok(()) => {
-                    owned.stored = Some(next);
-                    owned.epochs.forget_below(next.get());
-                    owned.unacked_since.get_or_insert(now);
+                    owned.group.stored(next, now);
+                    owned.progress.forget_epochs_below(next.get());
                 }
                 Err(error) => {
                     tracing::warn!(
@@ -111,7 +110,7 @@ impl Commits {
 
     /// Stops sending this consumer's records, or lets it continue.
     pub(super) fn judge<W>(&mut self, partitions: &Partitions<W>, consumer: &str, now: Instant) {
-        let waiting_since = partitions.iter().filter_map(|owned| owned.unacked_since).min();
+        let waiting_since = partitions.iter().filter_map(|owned| owned.group.unacked_since()).min();
         self.unconfirmed_for = self.unconfirmed(waiting_since, now);
         let stalled = self.unconfirmed_for.is_some();
         if stalled || self.stalled {
@@ -136,7 +135,7 @@ impl Commits {
         self.confirmed(Instant::now());
         for (topic, partition, next) in list {
             if let Some(owned) = partitions.current_mut(&topic, partition) {
-                owned.confirmed(next);
+                owned.group.confirmed(next);
             }
         }
     }
@@ -165,20 +164,11 @@ impl Commits {
         self.confirmed_at = now;
     }
 
-    /// Handles the broker's answer to a survey that shows a new position of `owned`. Another member's commit looks the
-    /// same, unless it lies beyond what we stored. So the answer does not end a stall. Only a confirmation shows that a
-    /// commit of ours arrived, or a position that equals all that we stored.
+    /// Handles the broker's answer to a survey that shows a new position of `owned`. Unlike a confirmation, it does not end
+    /// a stall.
     pub(super) fn seen<W>(&mut self, owned: &mut Partition<W>, next: i64, now: Instant) {
-        let stored = owned.stored.map(NextOffset::get);
-        if stored.is_some_and(|stored| next > stored) {
-            owned.committed = Some(next);
-        } else if !self.stalled {
-            owned.confirmed(next);
+        if owned.group.seen(next, self.stalled) && !self.stalled {
             self.confirmed(now);
-        } else if stored.is_none_or(|stored| next == stored) {
-            owned.confirmed(next);
-        } else {
-            owned.committed = Some(next);
         }
     }
 
@@ -196,10 +186,10 @@ fn put<W: Work>(list: &mut TopicPartitionList, owned: &Partition<W>, next: NextO
     let Assignment { topic, partition, .. } = &*owned.assignment;
     let mut element = list.add_partition(topic, *partition);
     element.set_offset(Offset::Offset(next.get()))?;
-    if let Some(id) = &owned.topic_id {
+    if let Some(id) = owned.topic.id() {
         element.set_metadata(id.note());
     }
-    if let Some(epoch) = owned.epochs.before(next.get()) {
+    if let Some(epoch) = owned.progress.epoch_before(next.get()) {
         native::set_leader_epoch(list, topic, *partition, epoch);
     }
     Ok(())
@@ -268,12 +258,11 @@ mod tests {
         for (found, stalled, ends) in rows {
             let mut commits = Commits { stalled, ..Commits::new(&client, begin) };
             let mut owned = Partition::<Open>::new(Assignment::new("t".into(), 0, 1), State::Reading);
-            owned.stored = Some(NextOffset::after(9));
-            owned.unacked_since = Some(at(0));
+            owned.group.stored(NextOffset::after(9), at(0));
             commits.seen(&mut owned, found, at(20));
-            let unconfirmed = commits.unconfirmed(owned.unacked_since, at(20));
+            let unconfirmed = commits.unconfirmed(owned.group.unacked_since(), at(20));
             assert_eq!(unconfirmed.is_none(), ends, "{found}, stalled {stalled}");
-            assert_eq!(owned.committed, Some(found));
+            assert_eq!(owned.group.committed(), Some(found));
             assert_eq!(
                 commits.confirmed_at,
                 if ends && !stalled { at(20) } else { begin },

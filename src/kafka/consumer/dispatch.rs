@@ -116,13 +116,13 @@ impl<H: Handler> Poller<H> {
 
     fn order_done(&mut self, generation: u64, result: Result<i64, String>) {
         let Some(owned) = self.partitions.get_mut(generation) else { return };
-        owned.ordering = false;
+        owned.end_order();
         if owned.assignment.is_leaving() {
             return;
         }
         match result {
             Ok(at) => {
-                owned.committed = Some(at);
+                owned.group.set_committed(Some(at));
                 self.start(&[(generation, Begin::at(at))]);
             }
             Err(why) => {

@@ -5,12 +5,11 @@ use std::time::{Duration, Instant};
 
 use super::assignment::Assignment;
 use super::client::Client;
-use super::partition::{Next, State};
+use super::partition::{Fetching, Next, Partition};
 use super::partitions::Partitions;
 use super::probe::Doubt;
 use super::start_decision::{Ahead, Probed};
 use super::work::Work;
-use crate::kafka::offsets::NextOffset;
 
 /// A partition with no unfinished record and with more behind its position is asked about after this time.
 const QUIET: Duration = Duration::from_secs(1);
@@ -63,22 +62,16 @@ impl Ends {
         let all_had_their_turn = self.empty_since.is_some_and(|empty| now - empty >= A_TURN);
         let (mut doubts, count) = (Vec::new(), partitions.len());
         for owned in partitions.iter_mut() {
-            let idle = matches!(owned.state, State::Reading) && owned.paused == Some(false) && owned.tracker.is_empty();
-            let (Some(at), true) = (owned.position(), idle) else {
-                owned.quiet = None;
-                continue;
-            };
-            client.look_for_end(owned, count);
-            if owned.high.is_none_or(|high| high <= at) {
-                owned.quiet = None;
-                continue;
+            let at = idle_position(owned);
+            if at.is_some() {
+                client.look_for_end(owned, count);
             }
-            match owned.quiet {
-                Some((then, since)) if then == at && is_quiet(since, all_had_their_turn, now) => {
-                    doubts.push(Doubt::new(owned, at, false))
-                }
-                Some((then, _)) if then == at => {}
-                _ => owned.quiet = Some((at, now)),
+            let behind = at.filter(|at| owned.end.lies_beyond(*at));
+            let since = owned.standstill.quiet_since(behind, now);
+            if let (Some(at), Some(since)) = (behind, since)
+                && is_quiet(since, all_had_their_turn, now)
+            {
+                doubts.push(Doubt::new(owned, at, false));
             }
         }
         self.probe(doubts, client);
@@ -93,8 +86,9 @@ impl Ends {
         client: &Client<W>,
     ) -> bool {
         let doubted = generations.iter().filter_map(|generation| partitions.get(*generation));
-        let reading = doubted.filter(|owned| matches!(owned.state, State::Reading));
-        let doubts: Vec<Doubt> = reading.filter_map(|owned| Some(Doubt::new(owned, owned.position()?, true))).collect();
+        let reading = doubted.filter(|owned| owned.is_reading());
+        let doubts: Vec<Doubt> =
+            reading.filter_map(|owned| Some(Doubt::new(owned, owned.progress.position()?, true))).collect();
         doubts.is_empty() || self.probe(doubts, client)
     }
 
@@ -113,7 +107,7 @@ impl Ends {
         let mut found = ProbeFindings::default();
         for Probed { generation, at, suspect, next } in probed {
             let Some(owned) = partitions.get_mut(generation) else { continue };
-            if !matches!(owned.state, State::Reading) {
+            if !owned.is_reading() {
                 continue;
             }
             let Assignment { topic, partition, .. } = &*owned.assignment;
@@ -127,11 +121,9 @@ impl Ends {
                 }
                 Some(Ahead::Record(_)) => owned.found_sound(at),
                 // There was no record in between, only a transaction marker or an aborted transaction.
-                Some(Ahead::End(high)) if owned.position() == Some(at) => {
-                    if owned.tracker.pass(NextOffset::new(high)) {
-                        owned.epochs.pass(high);
-                    }
-                    owned.quiet = None;
+                Some(Ahead::End(high)) if owned.progress.position() == Some(at) => {
+                    owned.progress.pass(high);
+                    owned.standstill.not_quiet();
                 }
                 Some(Ahead::End(_)) => {}
                 None => found.suspicious |= suspect,
@@ -144,6 +136,12 @@ impl Ends {
     pub(super) fn renewed(&mut self) {
         self.probing = false;
     }
+}
+
+/// The position of a partition that is fetched and of which every record that was read is finished.
+fn idle_position<W>(owned: &Partition<W>) -> Option<i64> {
+    let idle = owned.is_reading() && owned.fetching == Fetching::Resumed && owned.progress.unfinished() == 0;
+    owned.progress.position().filter(|_| idle)
 }
 
 /// Whether a partition that has delivered nothing since then should have. While a bound holds the intake back, a

@@ -43,7 +43,7 @@ impl KnownIds {
         if self.running || now < self.next {
             return;
         }
-        let known = partitions.iter().filter(|owned| owned.topic_id.is_some());
+        let known = partitions.iter().filter(|owned| owned.topic.id().is_some());
         let mut seen = BTreeSet::new();
         let subjects: Vec<Arc<Assignment>> =
             known.map(|owned| owned.assignment.clone()).filter(|a| seen.insert(a.topic.clone())).collect();
@@ -70,8 +70,8 @@ impl KnownIds {
         for topic in remade {
             let mut unfinished = 0;
             for owned in partitions.iter_mut().filter(|owned| owned.assignment.topic == topic) {
-                owned.void = true;
-                unfinished += owned.tracker.len();
+                owned.topic.set_void();
+                unfinished += owned.progress.unfinished();
             }
             tracing::error!(
                 kafka.topic = %topic, unfinished,

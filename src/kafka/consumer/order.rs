@@ -14,10 +14,10 @@ use crate::kafka::native::TopicId;
 
 /// Asks for the order to be carried out, unless one is being carried out for this partition.
 pub(super) fn carry_out<W: Work>(owned: &mut Partition<W>, to: UnblockTo, queries: &BrokerQueries<W>) {
-    let (assignment, id) = (owned.assignment.clone(), owned.topic_id.clone());
+    let (assignment, id) = (owned.assignment.clone(), owned.topic.id().cloned());
     let work = move |queries: &BrokerQueries<W>| queries.order(&assignment, to, id.as_ref());
-    if !std::mem::replace(&mut owned.ordering, true) && !queries.spawn(work) {
-        owned.ordering = false;
+    if owned.begin_order() && !queries.spawn(work) {
+        owned.end_order();
     }
 }
 

@@ -84,7 +84,7 @@ impl<W> Partitions<W> {
     /// again from the committed position.
     pub(super) fn reading_mut(&mut self, topic: &str, partition: i32) -> Option<&mut Partition<W>> {
         let owned = self.current_mut(topic, partition)?;
-        (matches!(owned.state, State::Reading) && !owned.assignment.is_leaving()).then_some(owned)
+        (owned.is_reading() && !owned.assignment.is_leaving()).then_some(owned)
     }
 
     /// Counts an offset that was delivered twice in one assignment.
@@ -101,7 +101,7 @@ impl<W> Partitions<W> {
 
     /// The records of these partitions that somebody still works on.
     pub(super) fn pending(&self, generations: &[u64]) -> usize {
-        generations.iter().filter_map(|generation| self.get(*generation)).map(Partition::pending).sum()
+        generations.iter().filter_map(|generation| self.get(*generation)).map(|owned| owned.progress.pending()).sum()
     }
 
     /// Whether the state of a partition may change at any moment.
@@ -120,7 +120,7 @@ impl<W> Partitions<W> {
         self.unsettled.retain(|generation| partitions.get(generation).is_some_and(Partition::is_unsettled));
         let due = |owned: &Partition<W>| match &owned.state {
             State::Due(at, _) => now >= *at,
-            State::Turning(deadline, _) => !answering && (owned.pending() == 0 || now >= *deadline),
+            State::Turning(deadline, _) => !answering && (owned.progress.pending() == 0 || now >= *deadline),
             _ => false,
         };
         self.unsettled().filter(|owned| due(owned)).map(|owned| owned.assignment.generation).collect()
@@ -182,10 +182,10 @@ impl<W: Work> Partitions<W> {
     ) -> bool {
         let Some(owned) = self.get_mut(generation) else { return false };
         if !W::is_over(end) {
-            owned.given_back += 1;
+            owned.progress.give_back();
             return true;
         }
-        if let Some(work) = owned.tracker.finish(seq) {
+        if let Some(work) = owned.progress.finish(seq) {
             handler.completed(&work, end);
         }
         false
@@ -225,7 +225,7 @@ impl<W: Work> Partitions<W> {
         let Assignment { topic, partition, .. } = &*owned.assignment;
         announce(&owned.assignment, handler);
         owned.assignment.set_gone();
-        for unfinished in owned.tracker.unfinished() {
+        for unfinished in owned.progress.unfinished_records() {
             handler.returned(unfinished.work);
         }
         if let Some(of_topic) = self.current.get_mut(topic)

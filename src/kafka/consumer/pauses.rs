@@ -10,7 +10,7 @@ use rdkafka::consumer::Consumer as _;
 
 use super::client::Client;
 use super::handler::{Flow, Handler};
-use super::partition::State;
+use super::partition::{Fetching, State};
 use super::partitions::Partitions;
 
 /// If polls were skipped for this long, the bound is likely to last, and the partitions are paused. They are not paused
@@ -58,13 +58,13 @@ impl Pauses {
         let (mut pause, mut resume) = (TopicPartitionList::new(), TopicPartitionList::new());
         let mut told: Vec<(u64, bool)> = Vec::new();
         // A partition that is still being compared with the log is paused or resumed once it is read.
-        for owned in partitions.iter().filter(|p| p.in_client && !matches!(p.state, State::Seeking(_))) {
+        for owned in partitions.iter().filter(|p| p.fetching.is_in_client() && !matches!(p.state, State::Seeking(_))) {
             let assignment = &owned.assignment;
             let want = self.resting
                 || assignment.is_leaving()
-                || owned.window_full
+                || owned.read_ahead.is_full()
                 || handler.pause_wanted(&assignment.topic, assignment.partition);
-            if owned.paused != Some(want) {
+            if owned.fetching != Fetching::told(want) {
                 let list = if want { &mut pause } else { &mut resume };
                 list.add_partition(&assignment.topic, assignment.partition);
                 told.push((assignment.generation, want));
@@ -82,7 +82,7 @@ impl Pauses {
         }
         for (generation, want) in told {
             if let Some(owned) = partitions.get_mut(generation) {
-                owned.paused = Some(want);
+                owned.fetching = Fetching::told(want);
             }
         }
     }

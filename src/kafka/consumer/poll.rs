@@ -12,7 +12,6 @@ use super::drains::{FLUSH_WITHIN, StopStep};
 use super::handler::{Flow, Handler};
 use super::message;
 use super::options::ConsumerFailed;
-use super::partition::Partition;
 use super::poller::Poller;
 use super::work::Work;
 use crate::clock::now_ms;
@@ -100,15 +99,15 @@ impl<H: Handler> Poller<H> {
     fn receive(&mut self, message: &BorrowedMessage<'_>, now_ms: i64) -> bool {
         let Some(owned) = self.partitions.reading_mut(message.topic(), message.partition()) else { return false };
         let work = Arc::new(H::Work::received(now_ms));
-        let Some(seq) = owned.tracker.receive(message.offset(), work.clone()) else {
+        let epoch = native::record_epoch(message);
+        let Some(seq) = owned.progress.receive(message.offset(), epoch, work.clone()) else {
             let assignment = owned.assignment.clone();
             self.partitions.repeated(&assignment, message.offset());
             return false;
         };
         let filled = self.windows.fill(owned);
-        owned.epochs.read(message.offset(), native::record_epoch(message));
         let record = message::record(message, owned.assignment.topic.clone());
-        owned.last_steady_ms = Some(work.steady_of(record.timestamp_ms.unwrap_or(now_ms)));
+        owned.progress.set_last_steady_ms(work.steady_of(record.timestamp_ms.unwrap_or(now_ms)));
         let ack = AckHandle::new(owned.assignment.clone(), work, seq, self.client.queries.sender.clone());
         self.partitions.pauses_changed |= filled;
         self.handler.received(record, ack);
@@ -132,14 +131,14 @@ impl<H: Handler> Poller<H> {
     /// Whether everything is drained, stored and committed, or the time limit of each step is over.
     fn has_stopped(&mut self, now: Instant) -> bool {
         let partitions = &self.partitions;
-        match self.drains.step(now, || partitions.iter().any(|owned| owned.pending() > 0)) {
+        match self.drains.step(now, || partitions.iter().any(|owned| owned.progress.pending() > 0)) {
             StopStep::Wait => false,
             StopStep::End => true,
             StopStep::Flush => {
-                let busy = self.partitions.iter().map(Partition::pending).sum();
+                let busy = self.partitions.iter().map(|owned| owned.progress.pending()).sum();
                 self.drains.ended(busy, &self.client.name);
                 self.store();
-                !self.partitions.iter().any(|owned| owned.unacked_since.is_some())
+                !self.partitions.iter().any(|owned| owned.group.unacked_since().is_some())
                     || !self.client.queries.spawn(|queries| queries.flush(FLUSH_WITHIN))
             }
         }

@@ -36,7 +36,7 @@ pub(super) struct Doubt {
 
 impl Doubt {
     pub(super) fn new<W>(owned: &Partition<W>, at: i64, suspect: bool) -> Self {
-        let begin = Begin { at, epoch: owned.epochs.before(at) };
+        let begin = Begin { at, epoch: owned.progress.epoch_before(at) };
         Self { assignment: owned.assignment.clone(), begin, suspect }
     }
 }

@@ -98,9 +98,7 @@ impl<H: Handler> Poller<H> {
     fn take_up(&mut self, generation: u64, next: Next) {
         let Some(owned) = self.partitions.get(generation) else { return };
         let (topic, partition) = (owned.assignment.topic.clone(), owned.assignment.partition);
-        let (at, busy) = (owned.going_on(), owned.pending());
-        let (committed, nudged_at, sound_at) = (owned.committed, owned.nudged_at, owned.sound_at);
-        let (topic_id, remade_ms) = (owned.topic_id.clone(), owned.remade_ms);
+        let (at, busy, kept) = (owned.going_on(), owned.progress.pending(), owned.kept());
         self.let_go(&[generation], true);
         self.drains.ended(busy, &self.client.name);
         let soon = Instant::now() + REREAD_AFTER;
@@ -111,8 +109,7 @@ impl<H: Handler> Poller<H> {
         };
         let assignment = self.add(&topic, partition, state);
         if let Some(owned) = self.partitions.get_mut(assignment.generation) {
-            (owned.committed, owned.nudged_at, owned.sound_at) = (committed, nudged_at, sound_at);
-            (owned.topic_id, owned.remade_ms) = (topic_id, remade_ms);
+            owned.take_over(kept);
         }
         match next {
             Next::Order(to) => self.order(assignment.generation, to),
@@ -136,7 +133,7 @@ impl<H: Handler> Poller<H> {
             self.store();
         }
         let mut list = TopicPartitionList::new();
-        for owned in generations.iter().filter_map(|g| self.partitions.get(*g)).filter(|p| p.in_client) {
+        for owned in generations.iter().filter_map(|g| self.partitions.get(*g)).filter(|p| p.fetching.is_in_client()) {
             list.add_partition(&owned.assignment.topic, owned.assignment.partition);
         }
         self.client.unassign(&list);

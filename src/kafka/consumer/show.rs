@@ -38,7 +38,7 @@ impl<W: Work> SnapshotWriter<W> {
         let mut views = Vec::with_capacity(count);
         for owned in partitions.iter_mut() {
             client.look_for_end(owned, count);
-            for unfinished in owned.tracker.unfinished() {
+            for unfinished in owned.progress.unfinished_records() {
                 if let Some(group) = unfinished.work.group() {
                     let open_since = unfinished.work.since_steady_ms();
                     let since = oldest_by_group.entry(group).or_insert(open_since);
@@ -54,43 +54,42 @@ impl<W: Work> SnapshotWriter<W> {
 
 fn view_of<W: Work>(owned: &Partition<W>, now: Instant, now_ms: i64) -> PartitionView<W::Shown> {
     let assignment = &owned.assignment;
-    let (frontier, high) = (owned.frontier(), owned.high);
+    let (frontier, high) = (owned.progress.frontier(), owned.end.high());
     let lag_records = match &owned.state {
         State::Parked(parked) => Some(parked.lag()),
-        _ => high.zip(frontier.or(owned.committed)).map(|(high, at)| (high - at).max(0)),
+        _ => high.zip(frontier.or(owned.group.committed())).map(|(high, at)| (high - at).max(0)),
     };
-    let first = owned.tracker.unfinished().next();
-    let oldest = first.map(|first| Oldest { offset: first.offset, work: first.work.shown() });
+    let oldest = owned.progress.oldest().map(|first| Oldest { offset: first.offset, work: first.work.shown() });
     PartitionView {
         topic: assignment.topic.clone(),
         partition: assignment.partition,
         generation: assignment.generation,
         frontier,
-        committed: owned.committed,
-        position: owned.position(),
+        committed: owned.group.committed(),
+        position: owned.progress.position(),
         high,
         lag_records,
         lag_seconds: lag_seconds(owned, lag_records),
-        commit_age_seconds: owned.unacked_since.map_or(0.0, |at| (now - at).as_secs_f64()),
+        commit_age_seconds: owned.group.unacked_since().map_or(0.0, |at| (now - at).as_secs_f64()),
         oldest,
         parked: match &owned.state {
             State::Parked(parked) => Some(parked.clone()),
             _ => None,
         },
-        remade_ms: owned.remade_ms.filter(|at| now_ms - at < SHOWN_MS),
+        remade_ms: owned.topic.remade_ms().filter(|at| now_ms - at < SHOWN_MS),
         position_lost_ms: None,
         own: owned.own.clone(),
-        window_full: owned.window_full,
-        unfinished: owned.tracker.len(),
+        window_full: owned.read_ahead.is_full(),
+        unfinished: owned.progress.unfinished(),
     }
 }
 
 /// The lag in seconds, on the monotonic clock, because the wall clock may have been set since.
 fn lag_seconds<W: Work>(owned: &Partition<W>, lag_records: Option<i64>) -> Option<f64> {
-    let since = match owned.tracker.unfinished().next() {
+    let since = match owned.progress.oldest() {
         Some(first) => first.work.since_steady_ms(),
         None if lag_records? == 0 => return Some(0.0),
-        None => owned.last_steady_ms?,
+        None => owned.progress.last_steady_ms()?,
     };
     Some((steady_ms() - since).max(0) as f64 / 1000.0)
 }
@@ -107,11 +106,11 @@ mod tests {
         let mut owned = Partition::new(Assignment::new("t".into(), 0, 1), State::Reading);
         assert_eq!([lag_seconds(&owned, None), lag_seconds(&owned, Some(0))], [None, Some(0.0)]);
         assert_eq!(lag_seconds(&owned, Some(7)), None);
-        owned.last_steady_ms = Some(steady_ms() - 60_000);
+        owned.progress.set_last_steady_ms(steady_ms() - 60_000);
         assert!((60.0..90.0).contains(&lag_seconds(&owned, Some(7)).unwrap()), "as old as the last one that was read");
-        let seq = owned.tracker.receive(3, std::sync::Arc::new(Open::received(now_ms()))).unwrap();
+        let seq = owned.progress.receive(3, None, Arc::new(Open::received(now_ms()))).unwrap();
         assert!(lag_seconds(&owned, None).unwrap() < 30.0, "the oldest one that is unfinished");
-        owned.tracker.finish(seq);
+        owned.progress.finish(seq);
         assert_eq!(lag_seconds(&owned, Some(0)), Some(0.0));
     }
 }

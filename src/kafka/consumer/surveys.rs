@@ -6,11 +6,10 @@ use std::time::{Duration, Instant};
 use super::assignment::Assignment;
 use super::client::Client;
 use super::commits::Commits;
-use super::partition::{Next, Partition, State};
+use super::partition::{Fetching, Next, Partition, State};
 use super::partitions::Partitions;
 use super::start_decision::{Parked, Subject, Surveyed};
 use super::work::Work;
-use crate::kafka::offsets::NextOffset;
 
 /// The client does not know the end of a partition that it does not fetch, so the broker is asked.
 const SURVEY_EVERY: Duration = Duration::from_secs(5);
@@ -82,13 +81,13 @@ impl Surveys {
                 self.suspicious |= answer.suspect.is_some();
                 continue;
             };
-            owned.high = Some(high);
+            owned.end.stated(high);
             if let State::Parked(parked) = &mut owned.state {
                 (parked.low, parked.high) = (low, high);
             }
-            let overdue = owned.unacked_since.is_some_and(|at| at.elapsed() > CONFIRM_WITHIN);
+            let overdue = owned.group.unacked_since().is_some_and(|at| at.elapsed() > CONFIRM_WITHIN);
             match answer.committed {
-                Some(committed) if owned.committed.is_none_or(|known| committed > known) => {
+                Some(committed) if owned.group.committed().is_none_or(|known| committed > known) => {
                     commits.seen(owned, committed, Instant::now());
                 }
                 // The broker was asked and has nothing new, so the commits do not arrive.
@@ -98,7 +97,7 @@ impl Surveys {
                 _ => {}
             }
             if owned.is_stuck(Instant::now()) {
-                owned.nudged_at = owned.position();
+                owned.standstill.nudged(owned.progress.position());
                 let Assignment { topic, partition, .. } = &*owned.assignment;
                 tracing::error!(kafka.topic = %topic, kafka.partition = partition, "nothing comes, though there is more");
                 found.turns.push((answer.generation, Next::Reread));
@@ -120,13 +119,14 @@ impl Surveys {
 
 /// What is asked about this partition, if anything.
 fn subject<W>(owned: &Partition<W>, full: bool, suspicious: bool) -> Option<Subject> {
-    let reading = matches!(owned.state, State::Reading);
+    let reading = owned.is_reading();
     // The client may not know the end of a partition that has delivered nothing yet.
-    let unknown = owned.high.is_none() && owned.tracker.last_received().is_none();
-    let unread = matches!(owned.state, State::Parked(_)) || (reading && (owned.paused == Some(true) || unknown));
+    let unknown = owned.end.high().is_none() && !owned.progress.has_received();
+    let unread =
+        matches!(owned.state, State::Parked(_)) || (reading && (owned.fetching == Fetching::Paused || unknown));
     (unread || (full && reading)).then(|| Subject {
         assignment: owned.assignment.clone(),
-        suspect: owned.position().filter(|_| suspicious && reading),
+        suspect: owned.progress.position().filter(|_| suspicious && reading),
     })
 }
 
@@ -134,7 +134,7 @@ fn subject<W>(owned: &Partition<W>, full: bool, suspicious: bool) -> Option<Subj
 /// `suspect` was read before the query, so it is compared with the high mark; the present position is compared with
 /// the low mark.
 fn out_of_range<W>(owned: &Partition<W>, suspect: i64, low: i64, high: i64) -> Option<Parked> {
-    let position = owned.position().unwrap_or(suspect);
+    let position = owned.progress.position().unwrap_or(suspect);
     let why = if suspect > high {
         "the position lies beyond the end"
     } else if position < low {
@@ -142,7 +142,7 @@ fn out_of_range<W>(owned: &Partition<W>, suspect: i64, low: i64, high: i64) -> O
     } else {
         return None;
     };
-    let committed = owned.stored.map(NextOffset::get).or(owned.committed).or(Some(position));
+    let committed = owned.group.latest().or(Some(position));
     Some(Parked { why, committed, low, high })
 }
 
@@ -150,6 +150,9 @@ fn out_of_range<W>(owned: &Partition<W>, suspect: i64, low: i64, high: i64) -> O
 mod tests {
     use super::*;
     use crate::delivery::progress::Open;
+    use crate::kafka::consumer::log_end::LogEnd;
+    use crate::kafka::consumer::start_decision::Begin;
+    use crate::kafka::offsets::NextOffset;
 
     type Part = Partition<Open>;
 
@@ -161,12 +164,14 @@ mod tests {
     fn what_the_client_fetches_is_asked_about_only_by_a_full_survey() {
         let asked = |owned: &Part, full, suspicious| subject(owned, full, suspicious).map(|subject| subject.suspect);
         let mut reading = owned(State::Reading);
-        (reading.start, reading.high, reading.paused) = (Some(3), Some(9), Some(false));
+        reading.progress.begin(Begin::at(3));
+        reading.end.stated(9);
+        reading.fetching = Fetching::Resumed;
         assert_eq!([asked(&reading, false, false), asked(&reading, true, false)], [None, Some(None)]);
         assert_eq!(asked(&reading, true, true), Some(Some(3)), "its position is in doubt");
-        reading.paused = Some(true);
+        reading.fetching = Fetching::Paused;
         assert_eq!(asked(&reading, false, false), Some(None), "the client does not fetch it");
-        (reading.paused, reading.high) = (Some(false), None);
+        (reading.fetching, reading.end) = (Fetching::Resumed, LogEnd::default());
         assert_eq!(asked(&reading, false, false), Some(None), "nobody knows its end");
         let parked = owned(State::Parked(Parked { why: "", committed: None, low: 0, high: 0 }));
         assert_eq!(asked(&parked, false, true), Some(None));
@@ -176,16 +181,16 @@ mod tests {
     #[test]
     fn a_position_outside_the_log_is_parked_with_what_was_stored() {
         let mut owned = owned(State::Reading);
-        owned.start = Some(5);
+        owned.progress.begin(Begin::at(5));
         let why = |owned: &Part, low, high| out_of_range(owned, 5, low, high).map(|parked| parked.why);
         assert_eq!([why(&owned, 5, 9), why(&owned, 0, 5)], [None, None]);
         assert!(why(&owned, 6, 9).is_some_and(|why| why.contains("retention")));
         assert!(why(&owned, 0, 4).is_some_and(|why| why.contains("beyond")));
         let committed = |owned: &Part| out_of_range(owned, 5, 6, 9).and_then(|parked| parked.committed);
         assert_eq!(committed(&owned), Some(5));
-        owned.committed = Some(4);
+        owned.group.set_committed(Some(4));
         assert_eq!(committed(&owned), Some(4));
-        owned.stored = Some(NextOffset::new(3));
+        owned.group.stored(NextOffset::new(3), Instant::now());
         assert_eq!(committed(&owned), Some(3));
     }
 }

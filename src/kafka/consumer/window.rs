@@ -10,34 +10,14 @@ use std::time::{Duration, Instant};
 
 use super::assignment::Assignment;
 use super::handler::Handler;
-use super::partition::{Partition, State};
+use super::partition::Partition;
 use super::partitions::Partitions;
+use super::read_ahead::{Judgement, judge};
 use super::work::Work;
 use crate::quiet::QuietKinds;
 
 /// The time between two looks.
 const LOOK_EVERY: Duration = Duration::from_millis(200);
-/// A window that is so full, in percent, and of which so much is finished, has its blockers handed off.
-const FULL: u64 = 90;
-const FINISHED: u64 = 98;
-
-/// What becomes of a window.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Judgement {
-    /// Nothing holds it back for long.
-    Fine,
-    /// What holds it back is handed off.
-    HandOff,
-}
-
-/// `span` records were read since the first unfinished one, `unfinished` of them are open, and `most` may be read.
-fn judge(span: u64, unfinished: u64, most: u64) -> Judgement {
-    let nearly_full = span * 100 > most * FULL;
-    let mostly_finished = (span - unfinished.min(span)) * 100 > span * FINISHED;
-    // At the bound nothing more is read, so its blockers leave whatever their share is. There are never more of them than
-    // the process may hold unfinished, a tenth of the window.
-    if (nearly_full && mostly_finished) || span >= most { Judgement::HandOff } else { Judgement::Fine }
-}
 
 /// The windows of the partitions.
 pub(super) struct Windows {
@@ -55,9 +35,7 @@ impl Windows {
 
     /// Returns whether the record that was just received fills the window of its partition.
     pub(super) fn fill<W>(&self, owned: &mut Partition<W>) -> bool {
-        let full = self.most.is_some_and(|most| owned.tracker.span() >= most) && !owned.window_full;
-        owned.window_full |= full;
-        full
+        self.most.is_some_and(|most| owned.read_ahead.fill(owned.progress.span(), most))
     }
 
     /// Looks for windows that are nearly full, from time to time.
@@ -68,21 +46,17 @@ impl Windows {
         }
         self.next_look = now + LOOK_EVERY;
         let mut has_room = false;
-        for owned in partitions.iter_mut().filter(|owned| matches!(owned.state, State::Reading)) {
-            let span = owned.tracker.span();
+        for owned in partitions.iter_mut().filter(|owned| owned.is_reading()) {
+            let span = owned.progress.span();
             let Assignment { topic, partition, .. } = &*owned.assignment;
-            // A pause drops what was fetched ahead, so it ends only when there is some room again.
-            if owned.window_full && span <= most / 4 * 3 {
-                owned.window_full = false;
-                has_room = true;
-            }
-            if judge(span, owned.tracker.len() as u64, most) == Judgement::Fine {
+            has_room |= owned.read_ahead.open(span, most);
+            if judge(span, owned.progress.unfinished() as u64, most) == Judgement::Fine {
                 continue;
             }
-            let blockers: Vec<Arc<H::Work>> = owned.tracker.behind(most / 2).cloned().collect();
+            let blockers: Vec<Arc<H::Work>> = owned.progress.behind(most / 2).cloned().collect();
             let new = handler.hand_off(&blockers);
             let told = |full: bool| self.quiet.allow((topic.clone(), *partition, full), now);
-            let offset = owned.tracker.unfinished().next().map(|first| first.offset);
+            let offset = owned.progress.oldest().map(|first| first.offset);
             if new > 0
                 && let Some(not_logged) = told(false)
             {
@@ -92,10 +66,10 @@ impl Windows {
                     "records hold the position of their partition back: they go to parking or to a tier as far as they can"
                 );
             }
-            if owned.window_full
+            if owned.read_ahead.is_full()
                 && let Some(not_logged) = told(true)
             {
-                let work = owned.tracker.unfinished().next().map(|first| first.work.shown());
+                let work = owned.progress.oldest().map(|first| first.work.shown());
                 tracing::warn!(
                     kafka.topic = %topic, kafka.partition = partition, kafka.offset = offset, read = span, work = ?work,
                     not_logged,
@@ -104,25 +78,5 @@ impl Windows {
             }
         }
         partitions.pauses_changed |= has_room;
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_window_over_nine_tenths_full_and_over_98_percent_finished_has_its_blockers_handed_off() {
-        for (span, unfinished, judgement) in [
-            (9_001, 1, Judgement::HandOff),
-            (9_000, 1, Judgement::Fine),
-            (9_100, 181, Judgement::HandOff),
-            (9_100, 182, Judgement::Fine),
-            (9_999, 5_000, Judgement::Fine),
-            (10_000, 5_000, Judgement::HandOff),
-            (0, 0, Judgement::Fine),
-        ] {
-            assert_eq!(judge(span, unfinished, 10_000), judgement, "{span} {unfinished}");
-        }
     }
 }

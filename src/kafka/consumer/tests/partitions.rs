@@ -22,7 +22,7 @@ fn read(owned: &mut Owned, probe: &mut Arc<Probe>) -> Arc<Assignment> {
 
 fn receive(owned: &mut Owned, offset: i64) -> u64 {
     let partition = owned.reading_mut("t", 0).unwrap();
-    partition.tracker.receive(offset, Arc::new(Open::received(0))).unwrap()
+    partition.progress.receive(offset, None, Arc::new(Open::received(0))).unwrap()
 }
 
 #[test]
@@ -102,8 +102,8 @@ fn what_is_found_is_noted_and_a_partition_without_a_sound_position_is_parked() {
     ];
     assert_eq!(begin::note(all, &mut owned, &mut ids), [(sound, Begin::at(2))]);
     let [sound, lost] = [sound, lost].map(|generation| owned.get(generation).unwrap());
-    assert_eq!((sound.committed, sound.topic_id.clone()), (Some(2), TopicId::new("id")));
-    assert!(sound.remade_ms.is_some() && ids.remade_ms("t") == sound.remade_ms);
+    assert_eq!((sound.group.committed(), sound.topic.id().cloned()), (Some(2), TopicId::new("id")));
+    assert!(sound.topic.remade_ms().is_some() && ids.remade_ms("t") == sound.topic.remade_ms());
     assert!(matches!(&lost.state, State::Parked(why) if *why == parked));
-    assert_eq!((lost.committed, lost.high), (Some(9), Some(7)));
+    assert_eq!((lost.group.committed(), lost.end.high()), (Some(9), Some(7)));
 }

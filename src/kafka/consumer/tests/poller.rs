@@ -5,12 +5,13 @@ use std::time::Instant;
 
 use super::super::context::{Context, Event};
 use super::super::marks::Marks;
-use super::super::partition::{Partition, State};
+use super::super::partition::Partition;
 use super::super::poller::Poller;
 use super::super::start_decision::{Begin, Found, StartDecision, Surveyed};
 use super::*;
 use crate::delivery::progress::{ConsumerView, Open};
 use crate::kafka::native::{TopicId, TopicIds};
+use crate::kafka::offsets::NextOffset;
 
 /// The poller of a member that owns `t/0` and `t/1`, both of which are being judged.
 fn poller(mock: &Mock) -> Poller<Arc<Probe>> {
@@ -41,12 +42,12 @@ fn a_topic_that_is_another_one_than_the_client_has_met_is_read_by_a_new_client()
     let mock = Mock::new(&[("t", 2)]);
     let mut poller = poller(&mock);
     find(&mut poller, 0, "old");
-    assert!(!poller.drains.is_stopping() && !owned(&mut poller, 0).void);
+    assert!(!poller.drains.is_stopping() && !owned(&mut poller, 0).topic.is_void());
     find(&mut poller, 1, "new");
     assert!(poller.drains.is_renewing());
-    assert!(owned(&mut poller, 0).void, "its position is none of the new topic");
+    assert!(owned(&mut poller, 0).topic.is_void(), "its position is none of the new topic");
     assert_eq!(
-        (owned(&mut poller, 1).start, owned(&mut poller, 1).topic_id.clone()),
+        (owned(&mut poller, 1).progress.position(), owned(&mut poller, 1).topic.id().cloned()),
         (None, None),
         "it is looked at anew"
     );
@@ -62,9 +63,9 @@ fn a_topic_that_is_another_one_than_the_client_has_met_is_read_by_a_new_client()
         same.take_commands();
     };
     tell(&mut same, 0);
-    assert!(!same.drains.is_stopping() && !owned(&mut same, 0).void);
+    assert!(!same.drains.is_stopping() && !owned(&mut same, 0).topic.is_void());
     tell(&mut same, 1);
-    assert!(same.drains.is_stopping() && owned(&mut same, 0).void);
+    assert!(same.drains.is_stopping() && owned(&mut same, 0).topic.is_void());
 }
 
 /// The broker would accept the commit: it checks who commits, and not who owns the partition.
@@ -88,7 +89,7 @@ fn while_no_commit_is_confirmed_nothing_of_a_partition_that_comes_then_is_sent()
     let mock = Mock::new(&[("t", 3)]);
     let mut poller = poller(&mock);
     let now = Instant::now();
-    owned(&mut poller, 0).unacked_since = Some(now);
+    owned(&mut poller, 0).group.stored(NextOffset::new(1), now);
     let judge = |poller: &mut Poller<_>, seconds| {
         poller.commits.judge(&poller.partitions, "test", now + Duration::from_secs(seconds));
     };
@@ -96,7 +97,7 @@ fn while_no_commit_is_confirmed_nothing_of_a_partition_that_comes_then_is_sent()
     judge(&mut poller, 60);
     poller.event(Event::Assigned(vec![("t".into(), 2)]));
     assert!([0, 2].into_iter().all(|n| owned(&mut poller, n).assignment.is_unconfirmed()));
-    owned(&mut poller, 0).unacked_since = None;
+    owned(&mut poller, 0).group.confirmed(1);
     judge(&mut poller, 61);
     assert!([0, 2].into_iter().all(|n| !owned(&mut poller, n).assignment.is_unconfirmed()));
 }
@@ -107,7 +108,7 @@ fn a_suspicion_stays_until_each_partition_has_its_answer() {
     let mock = Mock::new(&[("t", 2)]);
     let mut poller = poller(&mock);
     let owned = owned(&mut poller, 0);
-    (owned.state, owned.start) = (State::Reading, Some(3));
+    owned.begin(Begin::at(3));
     let generation = owned.assignment.generation;
     let survey = |ends| vec![Surveyed { generation, suspect: Some(3), committed: None, ends }];
     poller.surveyed(survey(None));
