@@ -5,6 +5,7 @@ mod leaving;
 mod quota;
 mod replaced;
 
+use std::sync::atomic::Ordering::Relaxed;
 use std::time::Duration;
 
 use tokio::time::Instant;
@@ -13,7 +14,7 @@ use super::answers::{ONLY_THROTTLED, PERMANENT_RUN};
 use super::*;
 use crate::claim::rules::Value;
 use crate::delivery::TopicKind;
-use crate::delivery::progress::End;
+use crate::delivery::progress::{End, Stage};
 use crate::error::{Answer, Disposition, Fault, Outcome};
 use crate::platforms::Receipt;
 use crate::settle::{Attempted, Progress};
