@@ -8,6 +8,7 @@
 //! mend them. [`reader`] reads what became of each event into the [`counts`]; [`dashboard`] and [`screen`] show it. The
 //! [`ledger`](crate::inspect::ledger) says whether it balances.
 
+mod accounts;
 pub mod counts;
 pub mod dashboard;
 pub mod generator;

@@ -1,5 +1,6 @@
 //! Tests which part of `src/` may use which, and that no files use each other in a circle. It reads the `use` lines and
-//! the paths that begin with `crate`, `super`, `self` or a child module. Tests do not count.
+//! the paths that begin with `crate`, `super`, `self` or a child module. Tests do not count. It also tests what else the
+//! files have to keep to: who completes a record, and where a platform may be named.
 
 #![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
 
@@ -544,6 +545,100 @@ fn settle_alone_completes_a_record() {
         .collect();
     assert_eq!(elsewhere, [""; 0]);
     assert!(completes(&tokens("delivery.ack.complete(End::Returned)")), "a planted one is found");
+}
+
+/// The platforms that the program began with, as code and people write their names.
+const PLATFORM_NAMES: [&str; 6] = ["qihoo", "360", "奇虎", "点睛", "baizhu", "百助"];
+
+/// The files outside of `platforms/` and its fakes that may name one of them, and why.
+const NAMING: [(&str, &str); 6] = [
+    ("admin/console/app.js", "a circle of colours has 360 degrees"),
+    ("cli/dead_letters.rs", "an example in the help"),
+    ("cli/preview.rs", "an example in the help: files of config/examples/"),
+    ("cli/probe.rs", "an example in the help: an account of config/demo.toml"),
+    ("cli/trace.rs", "an example in the help"),
+    ("demo/accounts.rs", "the accounts of config/demo.toml"),
+];
+
+/// Whether a text names a platform. Part of a longer number is no name.
+fn names_a_platform(text: &str) -> bool {
+    let text = text.to_lowercase();
+    let has_digit_at = |at: Option<usize>| at.and_then(|at| text.as_bytes().get(at)).is_some_and(u8::is_ascii_digit);
+    let has_sign_at = |at: Option<usize>| at.and_then(|at| text.as_bytes().get(at)).is_some_and(|b| b"._".contains(b));
+    PLATFORM_NAMES.iter().any(|name| {
+        text.match_indices(name).any(|(at, _)| {
+            let (before, after) = (at.checked_sub(1), Some(at + name.len()));
+            let follows = has_digit_at(before) || (has_sign_at(before) && has_digit_at(at.checked_sub(2)));
+            let goes_on = has_digit_at(after) || (has_sign_at(after) && has_digit_at(after.map(|at| at + 1)));
+            *name != "360" || !(follows || goes_on)
+        })
+    })
+}
+
+/// All files below `root` but those of tests, with their text before the tests at its end.
+fn texts(root: &Path) -> BTreeMap<String, String> {
+    let (modules, mut found) = (sources(root), BTreeMap::new());
+    let mut folders = vec![root.to_owned()];
+    while let Some(folder) = folders.pop() {
+        for entry in fs::read_dir(folder).unwrap() {
+            let path = entry.unwrap().path();
+            if path.is_dir() {
+                folders.push(path);
+                continue;
+            }
+            let name = path.strip_prefix(root).unwrap().to_str().unwrap().to_owned();
+            let module =
+                name.strip_suffix(".rs").map(|name| name.strip_suffix("/mod").unwrap_or(name).replace('/', "::"));
+            if module.is_none_or(|module| modules.contains_key(&module)) {
+                let text = fs::read_to_string(&path).unwrap();
+                let tests = text.find("mod tests {").map(|at| text[..at].rfind("#[cfg(test)]").unwrap_or(at));
+                found.insert(name, text[..tests.unwrap_or(text.len())].to_owned());
+            }
+        }
+    }
+    found
+}
+
+#[test]
+fn nothing_outside_of_platforms_names_one() {
+    let own = |name: &str| name.starts_with("platforms/") || name.starts_with("sandbox/fakes/");
+    let texts = texts(&Path::new(env!("CARGO_MANIFEST_DIR")).join("src"));
+    let naming: Vec<&str> = texts
+        .iter()
+        .filter(|(name, text)| !own(name) && names_a_platform(text))
+        .map(|(name, _)| name.as_str())
+        .collect();
+    assert_eq!(naming, NAMING.map(|(name, _)| name), "the list is not what the files say");
+    assert!(texts.keys().any(|name| own(name)));
+}
+
+#[test]
+fn a_platform_is_found_however_it_is_named() {
+    for text in [
+        "\"demo-360-ps\"",
+        "DEMO_360_ZS",
+        "of 360.",
+        "convert.dop.360.cn",
+        "QIHOO_KEY",
+        "of 百助",
+        "fn baizhu() {}",
+        "360",
+    ] {
+        assert!(names_a_platform(text), "{text}");
+    }
+    for text in ["3600", "13_600", "0.360", "360_000", "36 0", ""] {
+        assert!(!names_a_platform(text), "{text}");
+    }
+    let files = [
+        ("lib.rs", "#[cfg(test)] mod stub; mod lane;"),
+        ("stub.rs", "// 360"),
+        ("lane/mod.rs", "fn f() {}\n#[cfg(test)]\nmod tests {\n    // 360\n}\n"),
+        ("page.html", "360"),
+    ];
+    let texts = texts(planted(&files).path());
+    let naming: Vec<_> =
+        texts.iter().filter(|(_, text)| names_a_platform(text)).map(|(name, _)| name.as_str()).collect();
+    assert_eq!((naming, texts.len()), (vec!["page.html"], 3));
 }
 
 /// A tree of its own: files by their path, with their text.

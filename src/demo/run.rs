@@ -7,6 +7,7 @@ use std::time::{Duration, Instant};
 use serde_json::{Value, json};
 use tokio::time::sleep;
 
+use super::accounts::WEB;
 use super::dashboard::clock;
 use super::generator::{PROFILES, Profile};
 use super::pacing::{self, Backlog};
@@ -174,7 +175,10 @@ impl Run {
             for line in welcome::break_heal_resume(&self.places) {
                 self.tell(&line);
             }
-            self.tell("or be the operator: demo-360-web's platform refused events, and takes them again. Replay them:");
+            let account = WEB.name;
+            self.tell(&format!(
+                "or be the operator: {account}'s platform refused events, and takes them again. Replay them:"
+            ));
             for line in welcome::replay(&self.places) {
                 self.tell(&line);
             }

@@ -9,6 +9,8 @@ use std::time::Duration;
 
 use serde_json::{Value, json};
 
+use super::accounts;
+
 /// The number of events over which the scenario plays if the user gave no number.
 pub const SCENARIO_EVENTS: u64 = 20_000;
 /// The share of the events by which every fault has ended.
@@ -53,7 +55,7 @@ impl Chapter {
 pub fn chapters() -> Vec<Chapter> {
     vec![
         Chapter {
-            account: "demo-360-ps",
+            account: accounts::SEARCH.name,
             from: 0.05,
             until: 0.19,
             at_most: Duration::from_secs(10),
@@ -66,7 +68,7 @@ pub fn chapters() -> Vec<Chapter> {
             fault: || json!({ "status": 500 }),
         },
         Chapter {
-            account: "demo-baizhu",
+            account: accounts::UNION.name,
             from: 0.16,
             until: 0.28,
             at_most: Duration::from_secs(8),
@@ -78,7 +80,7 @@ pub fn chapters() -> Vec<Chapter> {
             fault: || json!({ "status": 429, "retry_after": 7 }),
         },
         Chapter {
-            account: "demo-360-ms",
+            account: accounts::MOBILE.name,
             from: 0.28,
             until: 0.35,
             at_most: Duration::from_secs(5),
@@ -90,7 +92,7 @@ pub fn chapters() -> Vec<Chapter> {
             fault: || json!({ "hang": true }),
         },
         Chapter {
-            account: "demo-360-zs",
+            account: accounts::DISPLAY.name,
             from: 0.36,
             until: 0.55,
             at_most: Duration::from_secs(10),
@@ -102,7 +104,7 @@ pub fn chapters() -> Vec<Chapter> {
             fault: || json!({ "body": 2 }),
         },
         Chapter {
-            account: "demo-tencent",
+            account: accounts::TENCENT.name,
             from: 0.42,
             until: 0.5,
             at_most: Duration::from_secs(5),
@@ -114,7 +116,7 @@ pub fn chapters() -> Vec<Chapter> {
             fault: || json!({ "expired_token": true }),
         },
         Chapter {
-            account: "demo-360-web",
+            account: accounts::WEB.name,
             from: 0.51,
             until: 0.59,
             at_most: Duration::from_secs(5),

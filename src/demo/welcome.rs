@@ -1,5 +1,7 @@
 //! The text at the beginning: addresses, and commands to try in another terminal (pure).
 
+use super::accounts::{Account, SEARCH, WEB};
+
 /// The addresses and names in the text.
 #[derive(Clone, Debug, Default)]
 pub struct Places {
@@ -64,25 +66,26 @@ fn try_out(p: &Places) -> Vec<String> {
 /// The three commands that make a platform fail and bring its account back.
 pub fn break_heal_resume(p: &Places) -> [String; 3] {
     let Places { sandbox, program, .. } = p;
+    let account = WEB.name;
     [
-        format!("break a platform   curl -X PUT {sandbox}/_faults -d '{{\"demo-360-web\": {{\"status\": 401}}}}'"),
+        format!("break a platform   curl -X PUT {sandbox}/_faults -d '{{\"{account}\": {{\"status\": 401}}}}'"),
         format!("heal it            curl -X PUT {sandbox}/_faults -d '{{}}'"),
-        format!("resume it          {program} accounts resume demo-360-web{}", p.option()),
+        format!("resume it          {program} accounts resume {account}{}", p.option()),
     ]
 }
 
 /// The commands of a replay: look, plan, run.
 pub fn replay(p: &Places) -> [String; 4] {
     let Places { program, admin, .. } = p;
-    let option = p.option();
+    let (option, account) = (p.option(), WEB.name);
     [
-        format!("see them           {program} dead-letters stats{option} --account demo-360-web"),
-        format!("plan a replay      {program} replay{option} --account demo-360-web --reason rejected"),
+        format!("see them           {program} dead-letters stats{option} --account {account}"),
+        format!("plan a replay      {program} replay{option} --account {account} --reason rejected"),
         format!(
-            "run it             {program} replay{option} --account demo-360-web --reason rejected --execute \
+            "run it             {program} replay{option} --account {account} --reason rejected --execute \
              --why 'the platform is back'"
         ),
-        format!("or in a browser    {admin}/#/dead-letters?account=demo-360-web"),
+        format!("or in a browser    {admin}/#/dead-letters?account={account}"),
     ]
 }
 
@@ -94,8 +97,11 @@ impl Places {
 }
 
 /// An event as a shell text; the shell fills in the time.
-fn event() -> &'static str {
-    r#"{"trans_id":"my-1","platform":"qihoo360","account":"demo-360-ps","event_type":"register","event_time_ms":'$(date +%s)000',"click":{"qhclickid":"a1b2c3d4e5f60718"}}"#
+fn event() -> String {
+    let Account { name, platform } = SEARCH;
+    format!(
+        r#"{{"trans_id":"my-1","platform":"{platform}","account":"{name}","event_type":"register","event_time_ms":'$(date +%s)000',"click":{{"qhclickid":"a1b2c3d4e5f60718"}}}}"#
+    )
 }
 
 /// The command that started the program, so that the user can type it again.

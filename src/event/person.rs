@@ -9,7 +9,7 @@ use super::fields::{FIRST_MS, LAST_MS, names, optional_moment, or_empty};
 /// says so; hashed ones are preferred.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize, JsonSchema)]
 pub struct User {
-    /// The producer's own mark of the user; 百助: the uid.
+    /// The producer's own mark of the user, for some platforms their uid.
     pub user_id: Option<String>,
     /// Raw phone number.
     pub phone: Option<String>,

@@ -21,9 +21,9 @@ pub(super) fn require_type_or_call(schema: &mut Schema) {
 /// The texts of a click may have any name; the schema describes those that platforms ask for.
 pub(super) fn click_texts(schema: &mut Schema) {
     let known = [
-        ("qhclickid", "360 search (16 characters) and display (12 characters)."),
-        ("impression_id", "360 移动推广."),
-        ("sourceid", "360 display: the same id under the name it has in landing links; `qhclickid` wins."),
+        ("qhclickid", "The click id of search ads (16 characters) and of display ads (12 characters)."),
+        ("impression_id", "The click id of 移动推广."),
+        ("sourceid", "Display ads: the same id under the name it has in landing links; `qhclickid` wins."),
         ("landing_url", "The landing page as it was opened."),
     ];
     if let Some(Value::Object(properties)) = schema.get_mut("properties") {

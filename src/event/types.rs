@@ -37,7 +37,7 @@ pub struct ConversionEvent {
     #[schemars(length(min = 1, max = 128), regex(pattern = r"^[\x21-\x7e]+$"), transform = schema::no_placeholder)]
     #[serde(deserialize_with = "trans_id")]
     pub trans_id: String,
-    /// A configured platform, e.g. `qihoo360` or `baizhu`.
+    /// The platform, by its name in the configuration.
     pub platform: String,
     /// A configured account of that platform; never a credential.
     pub account: String,

@@ -3,6 +3,7 @@
 use rand::Rng;
 use rand::rngs::StdRng;
 
+use crate::demo::accounts;
 use crate::platforms::list;
 
 /// The kind of click id that the events of an account carry.
@@ -70,8 +71,8 @@ impl Profile {
 /// Every account of the demo.
 pub const PROFILES: &[Profile] = &[
     Profile {
-        account: "demo-360-ps",
-        platform: "qihoo360",
+        account: accounts::SEARCH.name,
+        platform: accounts::SEARCH.platform,
         weight: 22,
         click: Click::Qhclickid(16),
         events: &[
@@ -85,8 +86,8 @@ pub const PROFILES: &[Profile] = &[
         ],
     },
     Profile {
-        account: "demo-360-ms",
-        platform: "qihoo360",
+        account: accounts::MOBILE.name,
+        platform: accounts::MOBILE.platform,
         weight: 20,
         click: Click::Qhclickid(16),
         events: &[
@@ -99,8 +100,8 @@ pub const PROFILES: &[Profile] = &[
         ],
     },
     Profile {
-        account: "demo-360-zs",
-        platform: "qihoo360",
+        account: accounts::DISPLAY.name,
+        platform: accounts::DISPLAY.platform,
         weight: 16,
         click: Click::Sourceid,
         events: &[
@@ -114,8 +115,8 @@ pub const PROFILES: &[Profile] = &[
         ],
     },
     Profile {
-        account: "demo-360-web",
-        platform: "qihoo360",
+        account: accounts::WEB.name,
+        platform: accounts::WEB.platform,
         weight: 14,
         click: Click::Impression,
         events: &[
@@ -126,8 +127,8 @@ pub const PROFILES: &[Profile] = &[
         ],
     },
     Profile {
-        account: "demo-baizhu",
-        platform: "baizhu",
+        account: accounts::UNION.name,
+        platform: accounts::UNION.platform,
         weight: 16,
         click: Click::Uid,
         events: &[
@@ -138,15 +139,15 @@ pub const PROFILES: &[Profile] = &[
         ],
     },
     Profile {
-        account: "demo-baizhu-cpa",
-        platform: "baizhu",
+        account: accounts::UNION_CPA.name,
+        platform: accounts::UNION_CPA.platform,
         weight: 12,
         click: Click::Uid,
         events: &[("install", 52, Load::Plain), ("register", 30, Load::Plain), ("effective_user", 18, Load::Plain)],
     },
     Profile {
-        account: "demo-tencent",
-        platform: "tencent_ads",
+        account: accounts::TENCENT.name,
+        platform: accounts::TENCENT.platform,
         weight: 18,
         click: Click::Gdt,
         events: &[
@@ -158,8 +159,8 @@ pub const PROFILES: &[Profile] = &[
         ],
     },
     Profile {
-        account: "demo-kdniao",
-        platform: "kdniao",
+        account: accounts::PARCELS.name,
+        platform: accounts::PARCELS.platform,
         weight: 8,
         click: Click::Parcel,
         events: &[("kdniao.track_query", 1, Load::Plain)],

@@ -7,6 +7,7 @@ use serde_json::{Value, json};
 use super::fresh;
 use super::made::{Fate, Made, key};
 use super::profiles::{self, PROFILES, Profile};
+use crate::demo::accounts;
 
 const HOUR_MS: i64 = 3_600_000;
 
@@ -42,7 +43,7 @@ fn suits(profile: &Profile, fate: Fate) -> bool {
 
 fn unknown_account(random: &mut StdRng, event: &mut Value) {
     match random.random_range(0..3) {
-        0 => event["account"] = json!("demo-360-old"),
+        0 => event["account"] = json!(accounts::GONE),
         1 => event["platform"] = json!("toutiao"),
         // The account belongs to another platform.
         _ => {
@@ -54,7 +55,7 @@ fn unknown_account(random: &mut StdRng, event: &mut Value) {
 
 /// Breaks one rule. If a change leaves the event valid by chance, the last arm makes it invalid.
 fn invalid(random: &mut StdRng, now_ms: i64, event: &mut Value) {
-    let paid = event["order"]["amount"].is_object() && event["account"] != "demo-baizhu-cpa";
+    let paid = event["order"]["amount"].is_object();
     match random.random_range(0..7) {
         0 if paid => event["order"]["amount"]["minor"] = json!(-100),
         1 if paid => event["order"]["amount"]["currency"] = json!("USD"),
