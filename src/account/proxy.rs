@@ -21,7 +21,6 @@ pub enum ProxyProtocol {
     Http,
     /// `CONNECT` inside TLS to the proxy. The certificate of the proxy has to be valid for its host.
     Https,
-    /// SOCKS5.
     Socks5,
 }
 

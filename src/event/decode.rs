@@ -50,13 +50,11 @@ fn allow_no_event_type(members: &mut Object<'_>) {
 /// The members of an event for its dead letter, as far as they can be read. The texts are exactly as given.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Identity {
-    /// `trans_id`.
     pub trans_id: Option<String>,
     pub platform: Option<String>,
     pub account: Option<String>,
     /// `event_type`; of a call `call`.
     pub event: Option<String>,
-    /// `platform_event`.
     pub platform_event: Option<String>,
     /// It is a call, and these members say where its result goes.
     pub reply: Option<NamedReply>,

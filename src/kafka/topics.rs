@@ -134,11 +134,8 @@ pub struct TopicSettings {
     pub retention_ms: Option<i64>,
     /// `segment.ms`. The last records of a segment are kept longer by up to this time.
     pub segment_ms: Option<i64>,
-    /// `cleanup.policy`.
     pub cleanup_policy: String,
-    /// `max.message.bytes`.
     pub max_message_bytes: Option<i64>,
-    /// `min.insync.replicas`.
     pub min_insync_replicas: Option<i64>,
 }
 

@@ -62,9 +62,7 @@ pub enum Part {
     Path,
     /// The value of the header of this name.
     Header(&'static str),
-    /// `body`.
     Body,
-    /// `signature_input`.
     SignatureInput,
 }
 

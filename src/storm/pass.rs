@@ -16,11 +16,9 @@ const MOST: u64 = 10_000;
 /// What becomes of a bad record.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Pass {
-    /// It passes.
     Passes,
     /// It is judged, and the topic waits: this replica has used its share up, and Redis is asked for another one.
     Asks,
-    /// It is judged.
     Judged,
 }
 

@@ -25,7 +25,6 @@ use crate::settings::Config;
 /// The number of hosts that are asked at once.
 const AT_ONCE: usize = 16;
 
-/// The findings.
 #[derive(Debug, Default)]
 pub(super) struct Findings {
     /// Findings that would refuse a start, halt an account or hold the worker until somebody mends them.

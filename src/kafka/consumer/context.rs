@@ -30,7 +30,6 @@ pub(super) enum Event {
     CommitFailed(RefusedCommit),
 }
 
-/// A refused commit.
 #[derive(Debug)]
 pub(super) struct RefusedCommit {
     pub(super) why: String,

@@ -27,7 +27,6 @@ impl Until {
         self.ms.fetch_max(ms, SeqCst) < ms
     }
 
-    /// Ends it.
     pub(super) fn end(&self) {
         self.ms.store(0, SeqCst);
     }

@@ -12,7 +12,6 @@ use crate::platforms::declared::answer_json::AnswerJson;
 use crate::platforms::declared::json::JsonObject;
 use crate::platforms::declared::operand::Operand;
 
-/// A variable.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(in crate::platforms::declared) enum Variable {
     Event,

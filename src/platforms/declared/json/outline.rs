@@ -26,7 +26,6 @@ impl Document {
     }
 }
 
-/// A member.
 #[derive(Debug)]
 pub(super) struct Member {
     /// Between its quotes.
