@@ -57,6 +57,7 @@ pub(super) async fn claim_to_send(
     Ok(None)
 }
 
+/// Claims an event, and waits as long as nobody can say whether the claim is free.
 async fn claim(
     delivery: &mut Delivery,
     lane: &Lane,
@@ -110,30 +111,40 @@ async fn claim(
             }
         };
         lane.outbox.count_possible(ready);
-        return Ok(match claim_outcome {
-            ClaimOutcome::Claim(claimed) => {
-                if !claimed.claim.unclaimed {
-                    let taken = claimed.claim.taken_over();
-                    lane.metrics().claim(if taken { ClaimResult::TakenOver } else { ClaimResult::Fresh });
-                }
-                *guard = Some(claimed);
-                None
+        return take(claim_outcome, delivery, lane, guard);
+    }
+}
+
+/// What came of a claim. `Some`: nothing has to be sent. `None`: the claim is ours, and in `guard`.
+fn take(
+    claim_outcome: ClaimOutcome,
+    delivery: &mut Delivery,
+    lane: &Lane,
+    guard: &mut Option<ClaimGuard>,
+) -> Result<Option<Progress>, DeliveryError> {
+    match claim_outcome {
+        ClaimOutcome::Claim(claimed) => {
+            if !claimed.claim.unclaimed {
+                let taken = claimed.claim.taken_over();
+                lane.metrics().claim(if taken { ClaimResult::TakenOver } else { ClaimResult::Fresh });
             }
-            ClaimOutcome::Duplicate { resends, is_own } => {
-                lane.metrics().claim(ClaimResult::Done);
-                delivery.is_read_again = is_own;
-                Some(Progress::Duplicate { resends })
-            }
-            ClaimOutcome::Conflict => {
-                lane.metrics().claim(ClaimResult::Conflict);
-                let detail = "the same trans_id was seen with another order, amount, refund or currency";
-                return Err(DeliveryError::Conflict(Fault::whole(detail)));
-            }
-            ClaimOutcome::Busy { unknown } => {
-                lane.metrics().claim(ClaimResult::Held);
-                return Err(DeliveryError::Held { unknown });
-            }
-        });
+            *guard = Some(claimed);
+            Ok(None)
+        }
+        ClaimOutcome::Duplicate { resends, is_own } => {
+            lane.metrics().claim(ClaimResult::Done);
+            delivery.is_read_again = is_own;
+            Ok(Some(Progress::Duplicate { resends }))
+        }
+        ClaimOutcome::Conflict => {
+            lane.metrics().claim(ClaimResult::Conflict);
+            let detail = "the same trans_id was seen with another order, amount, refund or currency";
+            Err(DeliveryError::Conflict(Fault::whole(detail)))
+        }
+        ClaimOutcome::Busy { unknown } => {
+            lane.metrics().claim(ClaimResult::Held);
+            Err(DeliveryError::Held { unknown })
+        }
     }
 }
 
