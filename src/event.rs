@@ -24,4 +24,5 @@ pub use node::safe_name;
 pub use number::whole;
 pub use person::{Consent, Device, Hashed, User, Wechat};
 pub use placeholder::is_placeholder;
+pub use schema::join_lines;
 pub use types::{Click, ConversionEvent, Item, Kind, Money, Order, Paginate, Published, Reply, Schema};

@@ -7,6 +7,7 @@ use serde_json::{Map, Value, json};
 
 use super::endpoint::{Describe, Endpoint};
 use super::refusal::ErrorBody;
+use crate::event::join_lines;
 use crate::operate::readiness::Readiness;
 
 /// The refusals that every request below `/api/v1` may get, and what they mean.
@@ -61,7 +62,7 @@ pub(super) fn document(endpoints: &[Endpoint]) -> Value {
             (format!("{status}"), json!({ "description": text, "content": content }))
         })
         .collect();
-    json!({
+    let mut document = json!({
         "openapi": "3.1.0",
         "info": { "title": "postback", "version": env!("CARGO_PKG_VERSION"), "description": ABOUT },
         "paths": paths,
@@ -70,7 +71,9 @@ pub(super) fn document(endpoints: &[Endpoint]) -> Value {
             "schemas": answers.take_definitions(true),
             "responses": refusals,
         },
-    })
+    });
+    join_lines(&mut document);
+    document
 }
 
 /// What needs no token and stands outside of `/api/v1`, and the document itself.

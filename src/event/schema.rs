@@ -34,3 +34,17 @@ pub(super) fn click_texts(schema: &mut Schema) {
     }
     schema.insert("additionalProperties".into(), json!({"type": ["string", "null"], "maxLength": MAX_CLICK_BYTES}));
 }
+
+/// Makes each description in a schema one line. Its line breaks are those of the comment in the code.
+pub fn join_lines(schema: &mut Value) {
+    match schema {
+        Value::Object(members) => {
+            if let Some(Value::String(text)) = members.get_mut("description") {
+                *text = text.replace('\n', " ");
+            }
+            members.values_mut().for_each(join_lines);
+        }
+        Value::Array(items) => items.iter_mut().for_each(join_lines),
+        _ => {}
+    }
+}
