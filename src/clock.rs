@@ -130,8 +130,8 @@ impl Shared {
         self.warning().into_iter().chain(self.dates.warnings(moment())).collect()
     }
 
-    /// How many ms this machine's clock is ahead of another one (negative: behind), where it differs most: of those that
-    /// were read and still count, the clock of Redis and the clocks of platforms. 0 if none was read.
+    /// How many ms this machine's clock is ahead of another one (negative: behind), where it differs most: of those
+    /// that were read and still count, the clock of Redis and the clocks of platforms. 0 if none was read.
     pub fn largest_offset_ms(&self) -> i64 {
         let all = self.behind_ms().into_iter().chain(self.dates.largest_ms(moment()));
         all.max_by_key(|behind| behind.unsigned_abs()).map_or(0, |behind| behind.saturating_neg())

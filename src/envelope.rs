@@ -47,8 +47,8 @@ pub struct Replay {
 }
 
 impl Replay {
-    /// Whether a text can be the id of a replay: at most 64 letters, digits, hyphens, underscores and dots. Ids are parts of
-    /// keys in Redis.
+    /// Whether a text can be the id of a replay: at most 64 letters, digits, hyphens, underscores and dots. Ids are
+    /// parts of keys in Redis.
     pub fn is_id(text: &str) -> bool {
         (1..=64).contains(&text.len()) && text.bytes().all(|b| b.is_ascii_alphanumeric() || b"-_.".contains(&b))
     }
@@ -76,8 +76,8 @@ pub struct Envelope {
     pub parked_at_ms: Option<i64>,
     /// Of a call with pages: the first page, counted from 0, whose result is not acknowledged yet.
     pub page: u32,
-    /// Of a call that another account may answer: which of them makes the next visit, counted from 1 in their order. 0: its
-    /// own account.
+    /// Of a call that another account may answer: which of them makes the next visit, counted from 1 in their order. 0:
+    /// its own account.
     pub alternate: u32,
     pub last: Option<LastAttempt>,
     /// Marks of a replay.

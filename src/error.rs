@@ -91,8 +91,8 @@ pub enum DeliveryError {
         /// A copy of another lineage was sent, and nobody will ever know how that ended.
         unknown: bool,
     },
-    /// The event waits for a moment: for midnight, because it is too late in its natural day for a first attempt, or for the
-    /// end of the interval in which its platform may not be asked again.
+    /// The event waits for a moment: for midnight, because it is too late in its natural day for a first attempt, or
+    /// for the end of the interval in which its platform may not be asked again.
     Later {
         /// The time until which it waits, epoch ms.
         until_ms: i64,

@@ -1,8 +1,8 @@
 //! The conversion event as producers publish it (SPEC section 7): its parts, the decoding, and the rules of the
 //! envelope.
 //!
-//! The doc comments in `types` and `person` are the descriptions in `config/event.schema.json`, which is generated from these types.
-//! The senders judge the rules of platforms, and [`admit`](crate::admit) judges time, account and consent.
+//! The doc comments in `types` and `person` are the descriptions in `config/event.schema.json`, which is generated from
+//! these types. The senders judge the rules of platforms, and [`admit`](crate::admit) judges time, account and consent.
 
 mod decode;
 mod fields;

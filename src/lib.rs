@@ -3,12 +3,13 @@
 //!
 //! The way of one event:
 //!
-//! 1. [`kafka::consumer`] polls on a thread of its own, registers the record's offset, and hands the record to [`intake`]
-//!    (or to [`redelivery`], which reads the retry tiers and parking topics).
-//! 2. [`admit::examine`] decodes and validates the event and finds its account; the result is a [`delivery`], or its end.
-//! 3. The [`lane`] of the account queues it. [`lane::attempt`] takes one delivery, or a batch where the platform takes several
-//!    per request: it claims each ([`claim`]), waits for a slot of the shared rate, sends one request ([`send`]) and reads one
-//!    verdict per delivery.
+//! 1. [`kafka::consumer`] polls on a thread of its own, registers the record's offset, and hands the record to
+//!    [`intake`] (or to [`redelivery`], which reads the retry tiers and parking topics).
+//! 2. [`admit::examine`] decodes and validates the event and finds its account; the result is a [`delivery`], or its
+//!    end.
+//! 3. The [`lane`] of the account queues it. [`lane::attempt`] takes one delivery, or a batch where the platform takes
+//!    several per request: it claims each ([`claim`]), waits for a slot of the shared rate, sends one request
+//!    ([`send`]) and reads one verdict per delivery.
 //! 4. [`settle`] decides what becomes of each delivery and carries it out. No other module confirms, publishes or
 //!    dead-letters.
 //! 5. The polling thread stores the lowest unfinished offset.

@@ -14,8 +14,8 @@ use postback::cli::{
 use postback::exit::{Exit, block_on};
 use postback::sandbox::SandboxAccount;
 
-/// The polling thread allocates events and a lane's thread frees them. glibc's allocator takes a lock and searches a list
-/// for each of these, mimalloc does not.
+/// The polling thread allocates events and a lane's thread frees them. glibc's allocator takes a lock and searches a
+/// list for each of these, mimalloc does not.
 #[global_allocator]
 static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 

@@ -18,9 +18,9 @@ pub fn replica_id() -> String {
     format!("{}-{}-{:04x}", if host.is_empty() { "worker" } else { &host }, std::process::id(), rand::random::<u16>())
 }
 
-/// Gives the system back what the Kafka client has freed, for as long as the worker runs. Each time that the client asks
-/// for all topics, the answer takes memory for every one of them, of which glibc keeps most. What Rust code frees is not
-/// glibc's.
+/// Gives the system back what the Kafka client has freed, for as long as the worker runs. Each time that the client
+/// asks for all topics, the answer takes memory for every one of them, of which glibc keeps most. What Rust code frees
+/// is not glibc's.
 pub async fn give_back_memory() {
     loop {
         tokio::time::sleep(GIVE_BACK_EVERY).await;

@@ -31,8 +31,8 @@ pub fn mask_address(text: &str) -> Cow<'_, str> {
     ADDRESS.replace_all(text, "***$gap$unit")
 }
 
-/// Hides all but the first two digits of every number of twelve or more: a device or a person may be known by it, as by an
-/// IMEI (15) or an identity card (18). Amounts, codes and times in seconds have fewer.
+/// Hides all but the first two digits of every number of twelve or more: a device or a person may be known by it, as by
+/// an IMEI (15) or an identity card (18). Amounts, codes and times in seconds have fewer.
 pub fn mask_long_numbers(text: &str) -> Cow<'_, str> {
     LONG_NUMBER.replace_all(text, "$first***")
 }
@@ -90,7 +90,8 @@ fn pattern(text: &str) -> Regex {
     Regex::new(text).expect("a constant pattern is valid")
 }
 
-/// Whether the text is one mail address and nothing else. Other letters than those of ASCII are more often a name before it.
+/// Whether the text is one mail address and nothing else. Other letters than those of ASCII are more often a name
+/// before it.
 pub fn is_mail(text: &str) -> bool {
     text.is_ascii() && EMAIL.find(text).is_some_and(|found| found.as_str().len() == text.len())
 }

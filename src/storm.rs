@@ -3,7 +3,8 @@
 //!
 //! Each process counts for itself what it reads of a topic, over all partitions that it owns ([`count`]). Which topics
 //! are stopped is kept in Redis, for every replica and over restarts; [`board`] is what this process knows of it. An
-//! operator may let a number of bad records pass uncounted ([`pass`]), so that a backlog of them can be read to its end.
+//! operator may let a number of bad records pass uncounted ([`pass`]), so that a backlog of them can be read to its
+//! end.
 
 pub mod board;
 pub mod count;
@@ -19,7 +20,8 @@ use crate::redact::mask_event_text;
 
 /// The most characters of a sample.
 const SAMPLE_CHARS: usize = 200;
-/// The most bytes of a record that a sample is made of. It is more than is shown, so that no cut shows half of a number.
+/// The most bytes of a record that a sample is made of. It is more than is shown, so that no cut shows half of a
+/// number.
 const SAMPLE_BYTES: usize = 16 * 1024;
 
 /// A topic that the storm brake stopped, and what was seen there.

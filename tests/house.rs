@@ -1,6 +1,6 @@
 //! Tests which part of `src/` may use which, and that no files use each other in a circle. It reads the `use` lines and
-//! the paths that begin with `crate`, `super`, `self` or a child module. Tests do not count. It also tests what else the
-//! files have to keep to: who completes a record, and where a platform may be named.
+//! the paths that begin with `crate`, `super`, `self` or a child module. Tests do not count. It also tests what else
+//! the files have to keep to: who completes a record, and where a platform may be named.
 
 #![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
 
@@ -639,6 +639,32 @@ fn a_platform_is_found_however_it_is_named() {
     let naming: Vec<_> =
         texts.iter().filter(|(_, text)| names_a_platform(text)).map(|(name, _)| name.as_str()).collect();
     assert_eq!((naming, texts.len()), (vec!["page.html"], 3));
+}
+
+/// The comment lines of a text that are longer than the code may be. A URL cannot be wrapped.
+fn long_comments(text: &str) -> Vec<usize> {
+    let is_long = |line: &str| line.trim_start().starts_with("//") && line.chars().count() > 120;
+    let lines = text.lines().enumerate().filter(|(_, line)| is_long(line) && !line.contains("://"));
+    lines.map(|(at, _)| at + 1).collect()
+}
+
+#[test]
+fn no_comment_line_is_longer_than_120_columns() {
+    let (mut folders, mut found) = (vec![Path::new(env!("CARGO_MANIFEST_DIR")).join("src")], Vec::new());
+    while let Some(folder) = folders.pop() {
+        for entry in fs::read_dir(folder).unwrap() {
+            let path = entry.unwrap().path();
+            if path.is_dir() {
+                folders.push(path);
+            } else if path.extension().is_some_and(|e| e == "rs") {
+                let lines = long_comments(&fs::read_to_string(&path).unwrap());
+                found.extend(lines.into_iter().map(|line| format!("{}:{line}", path.display())));
+            }
+        }
+    }
+    assert!(found.is_empty(), "{}", found.join("\n"));
+    let (long, url) = (format!("    /// {}", "a ".repeat(60)), format!("//! https://{}", "a".repeat(120)));
+    assert_eq!(long_comments(&format!("{}\n{long}\n{url}\nlet a = 1;", &long[..120])), [2], "a planted one is found");
 }
 
 /// A tree of its own: files by their path, with their text.

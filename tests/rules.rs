@@ -120,8 +120,8 @@ fn every_unit_test_of_the_alerts_passes() {
     assert!(failed.is_empty(), "{}", failed.join("\n"));
 }
 
-/// Each comparison turned round, each number halved and doubled, each `for` left out, and more of the kind: at least one
-/// unit test fails.
+/// Each comparison turned round, each number halved and doubled, each `for` left out, and more of the kind: at least
+/// one unit test fails.
 #[test]
 fn every_fault_that_is_planted_in_a_rule_is_noticed() {
     let rules = Rules::read();

@@ -1,14 +1,14 @@
 //! Gray release: which events of an account are sent while `rollout.percent` is below 100, and where the others wait.
 //!
-//! **Who belongs to a share.** The place of an event is a number from 0 to 9,999: the first four bytes of the SHA-256 of
-//! its `trans_id` (its UTF-8 bytes as given), read as a big-endian number, modulo 10,000. An event belongs to a share of
-//! `percent` if its place is below `percent` × 100. So every replica, every version and every other program comes to the
-//! same answer. A copy is treated as its original, and a larger share contains every smaller one.
+//! **Who belongs to a share.** The place of an event is a number from 0 to 9,999: the first four bytes of the SHA-256
+//! of its `trans_id` (its UTF-8 bytes as given), read as a big-endian number, modulo 10,000. An event belongs to a
+//! share of `percent` if its place is below `percent` × 100. So every replica, every version and every other program
+//! comes to the same answer. A copy is treated as its original, and a larger share contains every smaller one.
 //!
-//! **Where the others wait.** The remainder of an account is the topic `<kafka.parked_prefix>.<account>.rollout` with 100
-//! partitions. An event is written to the partition with the number of its percent: its place divided by 100. A worker
-//! reads exactly the partitions that lie in the share as a whole, each from its committed position, and leaves the others
-//! alone. A larger share opens further partitions, a smaller one closes some.
+//! **Where the others wait.** The remainder of an account is the topic `<kafka.parked_prefix>.<account>.rollout` with
+//! 100 partitions. An event is written to the partition with the number of its percent: its place divided by 100. A
+//! worker reads exactly the partitions that lie in the share as a whole, each from its committed position, and leaves
+//! the others alone. A larger share opens further partitions, a smaller one closes some.
 //!
 //! This needs no further write and no state beside Kafka's own positions:
 //!
@@ -16,9 +16,9 @@
 //! - No event that may go stands behind one that may not. Within a percent the order is that of arrival.
 //! - Memory holds no event that may not go, and a kill leaves what it leaves with every other topic.
 //!
-//! The rejected alternative is one partition that is read through at each change of the share. An event that may not go yet
-//! is written again to its end. So each change copies the whole backlog and restarts the clock of retention. The worker has
-//! to remember, over restarts and between replicas, how far it came.
+//! The rejected alternative is one partition that is read through at each change of the share. An event that may not go
+//! yet is written again to its end. So each change copies the whole backlog and restarts the clock of retention. The
+//! worker has to remember, over restarts and between replicas, how far it came.
 //!
 //! What follows from it: a share with a fraction of a percent is exact for events that arrive. What waits already is
 //! released by whole percents, so the last fraction waits until the share covers its percent.

@@ -1,7 +1,7 @@
 //! The accounts in force, and the index of each of their lanes.
 //!
-//! An index is given out once. An account that leaves the configuration keeps its indices, because records that are open
-//! still carry them, and takes them back if it returns. So a change of the configuration moves no other account.
+//! An index is given out once. An account that leaves the configuration keeps its indices, because records that are
+//! open still carry them, and takes them back if it returns. So a change of the configuration moves no other account.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -43,8 +43,8 @@ impl Roster {
         Self::default().with(accounts.into_iter().collect(), Platforms::default())
     }
 
-    /// The roster with these accounts in force. An account that is known keeps its indices; one that is not changed (the
-    /// same `Arc`) keeps what its lanes see.
+    /// The roster with these accounts in force. An account that is known keeps its indices; one that is not changed
+    /// (the same `Arc`) keeps what its lanes see.
     pub fn next(&self, accounts: &Accounts, platforms: &Platforms) -> Self {
         self.clone().with(accounts.values().cloned().collect(), platforms.clone())
     }

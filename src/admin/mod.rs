@@ -1,5 +1,5 @@
-//! The admin endpoint: health, metrics, the API, the console and the runbook. It has its own thread and runtime, so that
-//! it answers however busy the rest of the worker is.
+//! The admin endpoint: health, metrics, the API, the console and the runbook. It has its own thread and runtime, so
+//! that it answers however busy the rest of the worker is.
 
 mod answer;
 mod api;
@@ -39,7 +39,8 @@ pub fn health_routes(state: Shared) -> Router {
     finish(health().with_state(state))
 }
 
-/// All routes, for `admin.listen`. Health, metrics and the runbook need no token. With an empty token everybody may read, and only this machine may change something.
+/// All routes, for `admin.listen`. Health, metrics and the runbook need no token. With an empty token everybody may
+/// read, and only this machine may change something.
 pub fn all_routes(parts: Arc<Parts>, token: &SecretString) -> Router {
     let health = health().with_state(parts.worker.status.clone());
     let api = api::routes(token).layer(axum::middleware::from_fn(etag::conditional));

@@ -186,8 +186,8 @@ impl Examiner {
         account.call.as_ref().map_or(&[], |maker| maker.alternates(call))
     }
 
-    /// The account that makes this visit in place of the one that the event names, and the call as it makes it. `None`: it is
-    /// its own account's turn, or the other one is gone, is disabled or cannot make this call.
+    /// The account that makes this visit in place of the one that the event names, and the call as it makes it. `None`:
+    /// it is its own account's turn, or the other one is gone, is disabled or cannot make this call.
     fn alternate<'a>(
         &self,
         roster: &'a Roster,

@@ -20,8 +20,8 @@ const FOR_TOKENS: Duration = Duration::from_secs(4);
 /// The exit code after a second signal.
 const INTERRUPTED: i32 = 130;
 
-/// Returns a future that completes at the first SIGTERM or SIGINT. A second signal exits at once. From now on SIGHUP does not
-/// end the process; a running worker reloads its configuration.
+/// Returns a future that completes at the first SIGTERM or SIGINT. A second signal exits at once. From now on SIGHUP
+/// does not end the process; a running worker reloads its configuration.
 ///
 /// # Errors
 /// Exits with 1 if the signals cannot be watched. Call it inside a Tokio runtime.

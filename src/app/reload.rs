@@ -1,8 +1,8 @@
 //! Carries out reloads of the configuration, one after the other: on SIGHUP and when the API asks.
 //!
 //! A reload is judged as a whole before anything of it takes effect. Then, in this order: metrics and lanes of added
-//! accounts exist, changed lanes go on with their new settings, and only then do events find the new accounts. So no event
-//! ever meets an account without a lane.
+//! accounts exist, changed lanes go on with their new settings, and only then do events find the new accounts. So no
+//! event ever meets an account without a lane.
 
 mod secrets;
 mod told;
@@ -217,8 +217,8 @@ impl Reloader {
         }
     }
 
-    /// Ends the halts of accounts whose credentials are other ones now: the coordinator does so within a second, for all
-    /// replicas. A halt that waits for a person stays.
+    /// Ends the halts of accounts whose credentials are other ones now: the coordinator does so within a second, for
+    /// all replicas. A halt that waits for a person stays.
     fn resume_corrected(&self, running: &Config, config: &Config) -> Vec<String> {
         let mut resumed = Vec::new();
         for (name, account) in &config.accounts {

@@ -12,8 +12,8 @@ use crate::operate::audit::publish::publish;
 /// How long a command waits for Kafka.
 const PATIENCE: Duration = Duration::from_secs(5);
 
-/// Publishes what waits in the outbox. The change was made already, so that a failure only gives a note: the entry stays
-/// in Redis, and the next worker publishes it.
+/// Publishes what waits in the outbox. The change was made already, so that a failure only gives a note: the entry
+/// stays in Redis, and the next worker publishes it.
 pub async fn publish_waiting(connection: &mut MultiplexedConnection, keys: &Keys, kafka: &Config) {
     if let Err(why) = try_publish(connection, keys, kafka, PATIENCE).await {
         eprintln!("note: the entry of the audit waits in Redis until a worker publishes it: {why}");

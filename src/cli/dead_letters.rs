@@ -1,5 +1,5 @@
-//! `postback dead-letters list | show | stats | discard | undiscard`: shows the dead letters and what to do about them, and
-//! marks those that are done with.
+//! `postback dead-letters list | show | stats | discard | undiscard`: shows the dead letters and what to do about them,
+//! and marks those that are done with.
 
 mod discard;
 mod list;

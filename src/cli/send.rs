@@ -72,7 +72,8 @@ const NAMED: usize = 1000;
 /// Runs the command.
 ///
 /// # Errors
-/// 3 where the input has bad lines, 2 where the topic is not clear, 1 where it does not exist or Kafka does not take it.
+/// 3 where the input has bad lines, 2 where the topic is not clear, 1 where it does not exist or Kafka does not take
+/// it.
 pub async fn run(args: Args, mut config: Config) -> Result<(), Exit> {
     let topic = topic(args.topic.as_deref(), &config.kafka)?;
     let bytes = read_input(&args.file)?;

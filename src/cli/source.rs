@@ -26,7 +26,8 @@ pub struct Access {
     /// The worker's configuration file; without one, a running `postback demo` is asked
     #[arg(long, value_name = "FILE")]
     pub config: Option<PathBuf>,
-    /// Ask the worker at this address instead of Redis, e.g. http://127.0.0.1:9464 (the default where Redis is embedded)
+    /// Ask the worker at this address instead of Redis, e.g. http://127.0.0.1:9464 (the default where Redis is
+    /// embedded)
     #[arg(long, value_name = "URL")]
     pub admin: Option<String>,
     /// The worker's admin.token, where it has one

@@ -156,7 +156,8 @@ async fn unblock_offsets(args: &Offsets, known: &Known<'_>, out: &mut (dyn Write
     Ok(())
 }
 
-/// Refuses a partition that Kafka does not know: its order would wait for ever. Where Kafka does not answer, nobody knows.
+/// Refuses a partition that Kafka does not know: its order would wait for ever. Where Kafka does not answer, nobody
+/// knows.
 async fn exists(place: &Place, known: &Known<'_>) -> anyhow::Result<()> {
     let Some(kafka) = known.kafka.filter(|kafka| !kafka.embedded).cloned() else { return Ok(()) };
     let topics = spawn_blocking(move || Cluster::new(&kafka).ok()?.topics().ok()).await;

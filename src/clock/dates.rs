@@ -108,7 +108,8 @@ impl Dates {
         }
     }
 
-    /// The largest of the differences that hosts stated and that still count: how many ms this machine's clock is behind.
+    /// The largest of the differences that hosts stated and that still count: how many ms this machine's clock is
+    /// behind.
     pub(super) fn largest_ms(&self, now: Moment) -> Option<i64> {
         let said = self.said.lock().unwrap_or_else(PoisonError::into_inner);
         let counting = said.values().filter(|said| !was_set(said.at.own_ms, now.own_ms));

@@ -72,7 +72,8 @@ impl Rest<'_> {
             let here = steps.join(".");
             let found = find(node, steps);
             match (self.known.get(&here), found.members()) {
-                // The first struct has this part and this one does not, so the unknown keys are its members, not the part.
+                // The first struct has this part and this one does not, so the unknown keys are its members, not the
+                // part.
                 (Some(known), Some(members)) => {
                     for (key, member) in members {
                         self.report.problem(&member.place, &format!("{}.{here}.{key}", self.path), unknown(key, known));
@@ -218,8 +219,8 @@ fn prepare(table: &mut Table, defaults: &Table) {
     }
 }
 
-/// The steps to the setting at which serde stopped, and on to the wrong member. A text from outside on this path becomes
-/// the value that it stands for.
+/// The steps to the setting at which serde stopped, and on to the wrong member. A text from outside on this path
+/// becomes the value that it stands for.
 fn steps(node: &mut Node, path: &[Segment], member: Option<&str>) -> Vec<String> {
     let Some((segment, path)) = path.split_first() else {
         node.open(false);

@@ -3,8 +3,8 @@
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering::SeqCst};
 
-/// The right of one record to be sent although the lane counts as closed. Its answer opens the lane, or keeps it closed.
-/// It is dropped if the record is not sent, so that another one may be tried.
+/// The right of one record to be sent although the lane counts as closed. Its answer opens the lane, or keeps it
+/// closed. It is dropped if the record is not sent, so that another one may be tried.
 pub struct Probe {
     taken: Arc<AtomicBool>,
     through_halt: bool,
@@ -32,8 +32,8 @@ impl Probe {
         self.through_halt
     }
 
-    /// Reports that the answer is known. The record is sent no further time in the right of this probe, and no other one is
-    /// tried before it is dropped.
+    /// Reports that the answer is known. The record is sent no further time in the right of this probe, and no other
+    /// one is tried before it is dropped.
     pub fn set_answered(&mut self) {
         self.answered = true;
     }

@@ -120,9 +120,9 @@ impl Counts {
         self.note(place, |facts| facts.has_result = true);
     }
 
-    /// Counts the calls that must have a result, those among them that have it, and those that were answered. `is_of_calls`
-    /// tells it of an account by its index. What others sent counts as a call only if it was answered, because they may
-    /// send these accounts anything.
+    /// Counts the calls that must have a result, those among them that have it, and those that were answered.
+    /// `is_of_calls` tells it of an account by its index. What others sent counts as a call only if it was answered,
+    /// because they may send these accounts anything.
     pub fn calls(&self, is_of_calls: impl Fn(usize) -> bool) -> Calls {
         let mut calls = Calls::default();
         for origin in self.origins.iter().filter(|origin| origin.needs_result()) {

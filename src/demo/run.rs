@@ -141,7 +141,8 @@ impl Run {
         }
     }
 
-    /// Cancels replays and resumes every account after a stop, so that nothing holds back events that could be delivered.
+    /// Cancels replays and resumes every account after a stop, so that nothing holds back events that could be
+    /// delivered.
     async fn open_everything(&self) {
         let _ = self.sandbox.set_faults(&json!({}));
         let replays = self.seen.borrow().replays.clone();

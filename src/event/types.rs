@@ -18,9 +18,9 @@ use super::members::{Members, params};
 use super::person::{Consent, User};
 use super::schema;
 
-/// One conversion or one call, as a producer publishes it to the input topic. Members that are not listed are kept in the record
-/// and ignored; `null` is the same as absent for every member that is not required. Numbers count by their value:
-/// `5.0` is the whole number 5. Moments (`*_ms`) are of the years 2001 to 2100.
+/// One conversion or one call, as a producer publishes it to the input topic. Members that are not listed are kept in
+/// the record and ignored; `null` is the same as absent for every member that is not required. Numbers count by their
+/// value: `5.0` is the whole number 5. Moments (`*_ms`) are of the years 2001 to 2100.
 #[derive(Clone, Debug, PartialEq, Deserialize, JsonSchema)]
 #[schemars(transform = schema::require_type_or_call)]
 pub struct ConversionEvent {
@@ -199,7 +199,8 @@ pub enum Paginate {
     All,
 }
 
-/// Click ids and other texts of the click, at most 4096 bytes each. They are opaque: never trimmed, re-cased, truncated or re-encoded.
+/// Click ids and other texts of the click, at most 4096 bytes each. They are opaque: never trimmed, re-cased, truncated
+/// or re-encoded.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize, JsonSchema)]
 #[schemars(transform = schema::click_texts)]
 pub struct Click {

@@ -9,8 +9,8 @@ pub(super) enum Behind {
     Furthest = 19,
 }
 
-/// Lowers the priority of this thread: live traffic comes first. The threads that it starts, and those of the clients that
-/// it makes, take this over.
+/// Lowers the priority of this thread: live traffic comes first. The threads that it starts, and those of the clients
+/// that it makes, take this over.
 pub(super) fn lower_priority(behind: Behind) {
     // SAFETY: the calls change nothing but the priority of this thread.
     unsafe {

@@ -90,8 +90,8 @@ pub struct Refused {
 }
 
 impl Previewer {
-    /// Makes a previewer for these accounts. `results` are the topics that calls may name, and `prefix` is the prefix of
-    /// keys in Redis.
+    /// Makes a previewer for these accounts. `results` are the topics that calls may name, and `prefix` is the prefix
+    /// of keys in Redis.
     pub fn new(accounts: &Accounts, results: ResultTopics, prefix: &str) -> Self {
         Self::over(Roster::new(accounts.values().cloned()).live(), results, prefix)
     }

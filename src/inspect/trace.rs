@@ -1,7 +1,7 @@
 //! Gathers everything that is known about one event: its claims, its waiting copies, its dead letters, its receipts.
 //!
-//! [`Sources`] reads them. It begins at the times at which a claim of the event was written. Where that finds nothing it
-//! reads backwards from the newest record. Receipts are read from the one partition that the `trans_id` selects.
+//! [`Sources`] reads them. It begins at the times at which a claim of the event was written. Where that finds nothing
+//! it reads backwards from the newest record. Receipts are read from the one partition that the `trans_id` selects.
 //! [`Trace::looked_at`] says how far the search went.
 
 mod claims;

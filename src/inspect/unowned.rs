@@ -1,5 +1,5 @@
-//! Finds partitions with unfinished records of which no running worker tells. Workers tell of what they own, so only Kafka
-//! knows of these.
+//! Finds partitions with unfinished records of which no running worker tells. Workers tell of what they own, so only
+//! Kafka knows of these.
 
 use std::collections::{BTreeMap, BTreeSet};
 

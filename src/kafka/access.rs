@@ -40,7 +40,8 @@ fn named(rules: &[Rule]) -> Vec<String> {
     of(true).difference(&of(false)).map(|name| (*name).clone()).collect()
 }
 
-/// Whether this client's user may read the topic; `None`: there is no such topic, or the brokers do not tell. It blocks.
+/// Whether this client's user may read the topic; `None`: there is no such topic, or the brokers do not tell. It
+/// blocks.
 ///
 /// # Errors
 /// No broker answers within the time.
@@ -91,8 +92,8 @@ pub(in crate::kafka) fn may_read<C: ClientContext>(
     ask(client, sys::rd_kafka_admin_op_t::RD_KAFKA_ADMIN_OP_DESCRIBETOPICS, within, request, read)
 }
 
-/// Which users the rules of access let read the topic. It blocks. An answer that refuses, and one of brokers that check no
-/// rights, name nobody: the client library drops their errors.
+/// Which users the rules of access let read the topic. It blocks. An answer that refuses, and one of brokers that check
+/// no rights, name nobody: the client library drops their errors.
 ///
 /// # Errors
 /// No broker answers within the time.

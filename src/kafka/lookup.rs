@@ -72,8 +72,8 @@ impl Lookup {
         Ok(Self { consumer: client.create_with_context(Context)?, names: HashMap::new(), is_assigned: false })
     }
 
-    /// Reads the spans, each of another partition, until all are read or `until` has passed. It says of each span how far
-    /// it was read. Every reading has to name the same partitions; of some it may read nothing.
+    /// Reads the spans, each of another partition, until all are read or `until` has passed. It says of each span how
+    /// far it was read. Every reading has to name the same partitions; of some it may read nothing.
     ///
     /// # Errors
     /// See [`AdminError`].

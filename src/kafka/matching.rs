@@ -59,8 +59,8 @@ impl Matching {
 }
 
 /// Recognises the names that a worker with these prefixes could have given: the prefix, a dot, and a delay or the name
-/// of an account, with `.rollout` behind it for a remainder. It also recognises a tier or an account that is no longer configured. It does not recognise another
-/// topic whose longer prefix only begins with ours.
+/// of an account, with `.rollout` behind it for a remainder. It also recognises a tier or an account that is no longer
+/// configured. It does not recognise another topic whose longer prefix only begins with ours.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct WaitingNames {
     retry: String,

@@ -1,7 +1,8 @@
 //! Publishes a copy and waits for the delivery report. *Sent* means that all replicas have the record.
 //!
-//! The producer chooses the partition of a record by number only in remainders, whose readers rely on it, and never gives a record an old timestamp, because
-//! retention works on record time. It never cancels a send: if the future is dropped, the record is still sent.
+//! The producer chooses the partition of a record by number only in remainders, whose readers rely on it, and never
+//! gives a record an old timestamp, because retention works on record time. It never cancels a send: if the future is
+//! dropped, the record is still sent.
 
 mod client;
 

@@ -1,7 +1,7 @@
 //! Reads parts of one topic outside of any consumer group, with one client: ranges in any order, and single records.
 //!
-//! The reader joins no group, commits nothing and disturbs nobody. Its functions block: call them on a plain thread. The
-//! threads of its client take over the priority of the thread that makes it.
+//! The reader joins no group, commits nothing and disturbs nobody. Its functions block: call them on a plain thread.
+//! The threads of its client take over the priority of the thread that makes it.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -86,8 +86,8 @@ impl Reader {
         partitions.into_iter().map(range).collect()
     }
 
-    /// Reads these ranges, at most one per partition, and hands each record to `each`. The records of one partition come
-    /// in order. What retention has deleted is left out.
+    /// Reads these ranges, at most one per partition, and hands each record to `each`. The records of one partition
+    /// come in order. What retention has deleted is left out.
     ///
     /// # Errors
     /// See [`AdminError`]. Records that were handed over before the error stay handed over.
@@ -117,8 +117,8 @@ impl Reader {
                         self.leave(partition);
                     }
                 }
-                // The end of the log can lie beyond the last readable record: after it come transaction markers or deleted
-                // records.
+                // The end of the log can lie beyond the last readable record: after it come transaction markers or
+                // deleted records.
                 Some(Err(KafkaError::PartitionEOF(partition))) => {
                     heard = Instant::now();
                     left.remove(&partition);
@@ -152,8 +152,8 @@ impl Reader {
         Ok(self.consumer.assign(&list)?)
     }
 
-    /// Reads the records at these places, partition and offset, in the order that is asked. A record that does not exist
-    /// any more is left out.
+    /// Reads the records at these places, partition and offset, in the order that is asked. A record that does not
+    /// exist any more is left out.
     ///
     /// # Errors
     /// See [`AdminError`].

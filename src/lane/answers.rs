@@ -46,9 +46,9 @@ impl Lane {
         wait
     }
 
-    /// The limit of a day is used up: nothing more is begun before `wait` is over. After the platform's own limit one record
-    /// is tried at first, and it is remembered for all replicas and over restarts. The account's own limit is not: its count
-    /// is in Redis, where each call asks, so that a limit that was raised applies as soon as it is read.
+    /// The limit of a day is used up: nothing more is begun before `wait` is over. After the platform's own limit one
+    /// record is tried at first, and it is remembered for all replicas and over restarts. The account's own limit is
+    /// not: its count is in Redis, where each call asks, so that a limit that was raised applies as soon as it is read.
     async fn wait_for_quota(&self, wait: Duration, is_the_platforms: bool) -> Duration {
         if !is_the_platforms {
             self.handle.throttle.end_day(wait);
@@ -111,8 +111,8 @@ impl Lane {
         goes_back
     }
 
-    /// Takes back a record whose account has other settings since. Its claim is released, and its visit begins anew at the
-    /// lane's head.
+    /// Takes back a record whose account has other settings since. Its claim is released, and its visit begins anew at
+    /// the lane's head.
     pub(super) async fn take_back(&self, delivery: &mut Delivery, guard: &mut Option<ClaimGuard>) {
         delivery.carry_count();
         delivery.probe = None;
@@ -146,8 +146,8 @@ impl Lane {
         );
     }
 
-    /// Notes the result of a record. If it got an answer or needed none, the lane keeps up. If a probe of a lane that got
-    /// only throttled answers got none, the next probe waits, for longer each time, as after a throttled answer.
+    /// Notes the result of a record. If it got an answer or needed none, the lane keeps up. If a probe of a lane that
+    /// got only throttled answers got none, the next probe waits, for longer each time, as after a throttled answer.
     pub(super) fn note_record(&self, delivery: &Delivery, result: &Attempted) {
         if gets_through(result) {
             delivery.ack.open().set_got_through();
@@ -163,10 +163,10 @@ impl Lane {
         self.note_request(std::iter::once((is_replayed, result)));
     }
 
-    /// Counts runs of answers, for the answer to one request: of each record, whether it was replayed, and its result. The
-    /// request counts as throttled if no record got another kind of answer, and as permanent if it is so for all live
-    /// records. A request of replayed ones alone tells nothing of the events that arrive now, so it neither makes a run of
-    /// permanent answers longer nor ends it.
+    /// Counts runs of answers, for the answer to one request: of each record, whether it was replayed, and its result.
+    /// The request counts as throttled if no record got another kind of answer, and as permanent if it is so for all
+    /// live records. A request of replayed ones alone tells nothing of the events that arrive now, so it neither makes
+    /// a run of permanent answers longer nor ends it.
     pub(super) fn note_request<'a>(&self, answers: impl Iterator<Item = (bool, &'a Attempted)> + Clone) {
         let is_permanent = |result: &Attempted| matches!(result, Err(DeliveryError::Permanent(_)));
         let is_throttled = |result: &Attempted| matches!(result, Err(DeliveryError::Throttled(_)));

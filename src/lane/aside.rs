@@ -75,8 +75,8 @@ fn needs_kafka(lane: &Lane, delivery: &Delivery) -> bool {
     is_written && !delivery.ack.assignment().is_leaving()
 }
 
-/// Whether a record goes to the remainder of its account. While the lane is closed new ones are parked all the same, and
-/// are judged when it opens.
+/// Whether a record goes to the remainder of its account. While the lane is closed new ones are parked all the same,
+/// and are judged when it opens.
 fn waits_for_its_share(lane: &Lane, delivery: &Delivery) -> bool {
     (lane.handle.is_open() || delivery.topic_kind == TopicKind::Parked) && lane.handle.holds_back(delivery)
 }

@@ -36,8 +36,8 @@ pub(super) fn ended(
     result
 }
 
-/// Attempts one event that has a permit to itself. `guard` receives the claim; `settle` ends it, whatever the result. If
-/// `guard` is a claim already, it is used while its lease lasts.
+/// Attempts one event that has a permit to itself. `guard` receives the claim; `settle` ends it, whatever the result.
+/// If `guard` is a claim already, it is used while its lease lasts.
 ///
 /// # Errors
 /// The reason why the event was not delivered.

@@ -48,8 +48,8 @@ impl Lane {
         }
     }
 
-    /// Takes the answer to one request for several records, before it is counted among their attempts: it counts once. It failed if it did so for all of them. Records
-    /// that an operator replayed say nothing beside others.
+    /// Takes the answer to one request for several records, before it is counted among their attempts: it counts once.
+    /// It failed if it did so for all of them. Records that an operator replayed say nothing beside others.
     pub(super) fn report_answers<'a>(&self, answers: impl Iterator<Item = (&'a mut Delivery, AnswerResult<'a>)>) {
         let mut together: Option<(BreakerInput, bool)> = None;
         let mut last = String::new();
@@ -75,16 +75,16 @@ impl Lane {
         }
     }
 
-    /// Takes the answer to a request that was refused as a whole for the sake of some of its records, which are sent alone
-    /// now. The platform works.
+    /// Takes the answer to a request that was refused as a whole for the sake of some of its records, which are sent
+    /// alone now. The platform works.
     pub(super) fn report_split<'a>(&self, items: impl Iterator<Item = &'a Delivery> + Clone) {
         let was_probe = items.clone().any(is_probe);
         let is_replayed = items.clone().all(Delivery::is_replayed);
         self.report(BreakerInput::Good, was_probe, is_replayed, String::new);
     }
 
-    /// Replayed events fail for reasons of their own, so their answers do not count. A good one lets the ramp go on, because
-    /// there may be nothing else to send.
+    /// Replayed events fail for reasons of their own, so their answers do not count. A good one lets the ramp go on,
+    /// because there may be nothing else to send.
     fn report(&self, input: BreakerInput, is_probe: bool, is_replayed: bool, what: impl FnOnce() -> String) {
         let ramps = input == BreakerInput::Good && self.handle.breaker.ramp_permits() != usize::MAX;
         if is_replayed && !is_probe && !ramps {

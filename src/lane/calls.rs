@@ -1,5 +1,5 @@
-//! The attempt of a call at the head of its lane: one request after the other under one claim and one permit. What a request
-//! brings is published before the next one begins, and the claim is confirmed after the last one.
+//! The attempt of a call at the head of its lane: one request after the other under one claim and one permit. What a
+//! request brings is published before the next one begins, and the claim is confirmed after the last one.
 //!
 //! Each request takes a slot of the rate. Before each one after the first the claim is renewed, so that a call with
 //! many pages keeps it. After a failure the next visit begins with the first page whose result is not acknowledged. A
@@ -229,15 +229,16 @@ async fn send_part(
     Ok(if follows { Sent::Part } else { Sent::All })
 }
 
-/// Counts a request that was answered while others of the call follow. Only the last one makes the attempt of a visit, so
-/// that a call with many pages does not use up its attempts.
+/// Counts a request that was answered while others of the call follow. Only the last one makes the attempt of a visit,
+/// so that a call with many pages does not use up its attempts.
 fn count_part(delivery: &mut Delivery, lane: &Lane, guard: &mut Option<ClaimGuard>, began_ms: i64) {
     lane.account_metrics().attempt(Class::Delivered);
     declare(delivery, lane, guard);
     delivery.envelope.first_attempt_ms.get_or_insert(began_ms);
 }
 
-/// A failure after which a destructive call may have been carried out all the same: it is in doubt, and is not made again.
+/// A failure after which a destructive call may have been carried out all the same: it is in doubt, and is not made
+/// again.
 fn doubt(delivery: &Delivery, failure: DeliveryError) -> DeliveryError {
     match failure {
         DeliveryError::Retry(answer) if answer.sent && !delivery.only_reads() => DeliveryError::Ambiguous(answer),
@@ -245,8 +246,8 @@ fn doubt(delivery: &Delivery, failure: DeliveryError) -> DeliveryError {
     }
 }
 
-/// The answer to one request of a call counts for the lane as that of a record does. Pages are published one by one, so that
-/// each one has all tries to itself. Chunks are not: another process begins with the first one again.
+/// The answer to one request of a call counts for the lane as that of a record does. Pages are published one by one, so
+/// that each one has all tries to itself. Chunks are not: another process begins with the first one again.
 fn begin_anew(delivery: &mut Delivery, lane: &Lane, delays: &mut Option<InlineDelays>) {
     lane.note(delivery.is_replayed(), &Ok(Progress::Accepted(Receipt::default())));
     // The answer of the probe is known, so another probe may begin.

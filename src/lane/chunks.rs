@@ -1,8 +1,8 @@
 //! The chunks of a call, which make one result together, and what is kept of them between two visits.
 //!
-//! Without that a platform that throttles after every few requests would be asked for the first chunks again and again, and
-//! never for the last one. What is kept may be personal data, so it stays in this process: a call that another replica takes
-//! up, or the same one after a restart, begins with its first chunk.
+//! Without that a platform that throttles after every few requests would be asked for the first chunks again and again,
+//! and never for the last one. What is kept may be personal data, so it stays in this process: a call that another
+//! replica takes up, or the same one after a restart, begins with its first chunk.
 
 use std::cell::RefCell;
 use std::collections::VecDeque;

@@ -8,8 +8,8 @@ use crate::error::DeliveryError;
 
 /// Live records and released ones, which take turns: released work gets every second permit while there is any. Of the
 /// released records those from tiers come first, because they are due, and a parking backlog may be long. Records that
-/// an operator replayed come last: one gets a permit only while no live record waits. Only one copy of a conversion holds
-/// a permit at a time.
+/// an operator replayed come last: one gets a permit only while no live record waits. Only one copy of a conversion
+/// holds a permit at a time.
 pub(crate) struct Queues {
     live: VecDeque<Box<Delivery>>,
     /// Replayed records from input topics. A copy of one that waits in a tier or in parking is like any other there.
@@ -155,8 +155,8 @@ impl Queues {
         }
     }
 
-    /// Moves the first copy of a conversion that is not handed out to the head of its queue. The others stay behind it. A
-    /// replayed copy is the first only if there is no other, because it may wait for long.
+    /// Moves the first copy of a conversion that is not handed out to the head of its queue. The others stay behind it.
+    /// A replayed copy is the first only if there is no other, because it may wait for long.
     fn put_forward(&mut self, key: Key) {
         let Some(copies) = self.behind.get_mut(&key) else { return };
         let copy = copies.remove(copies.iter().position(|copy| !yields(copy)).unwrap_or(0));

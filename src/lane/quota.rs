@@ -1,5 +1,5 @@
-//! What a platform allows beside the rate, asked for a call that has its claim: how soon it may be asked again about one
-//! thing, and how often a day.
+//! What a platform allows beside the rate, asked for a call that has its claim: how soon it may be asked again about
+//! one thing, and how often a day.
 
 use std::time::Duration;
 
@@ -18,8 +18,8 @@ const LONGEST_PAUSE: Duration = Duration::from_secs(2);
 /// Added to the end of a day, because the platform's clock may be behind.
 const MARGIN: Duration = Duration::from_secs(1);
 
-/// Counts one request of a call, for as long as Redis is away it waits: without Redis nobody knows how many others there were,
-/// whatever `when_unavailable` says.
+/// Counts one request of a call, for as long as Redis is away it waits: without Redis nobody knows how many others
+/// there were, whatever `when_unavailable` says.
 ///
 /// # Errors
 /// `Later` until the interval ends, `Throttled` until the day ends, or why the call must not go on.

@@ -1,5 +1,5 @@
-//! Records that wait in a lane while its account gets other settings. They are prepared anew, so that no request mixes what
-//! two versions of a platform's file, or of an account's keys, make of an event.
+//! Records that wait in a lane while its account gets other settings. They are prepared anew, so that no request mixes
+//! what two versions of a platform's file, or of an account's keys, make of an event.
 
 use std::rc::Rc;
 use std::sync::Arc;
@@ -27,8 +27,8 @@ impl Lane {
         }
     }
 
-    /// Prepares with the present settings what others prepared. Returns the records that they refuse, each counted as one
-    /// with a permit.
+    /// Prepares with the present settings what others prepared. Returns the records that they refuse, each counted as
+    /// one with a permit.
     pub(super) fn renew(self: &Rc<Self>, queues: &mut Queues) -> Vec<AttemptedDelivery> {
         let mut refused = Vec::new();
         for mut delivery in queues.take_if(|delivery| self.is_outdated(delivery)) {

@@ -1,7 +1,8 @@
 //! The budget of a lane for inline retries: while a platform fails, quick tries must not double or triple its load.
 //!
-//! In any ten seconds at most a fifth as many inline retries begin as first tries were made, but always [`FLOOR`], so that
-//! an account with few events still gets its quick tries. A record that finds the budget used up goes to its tier at once.
+//! In any ten seconds at most a fifth as many inline retries begin as first tries were made, but always [`FLOOR`], so
+//! that an account with few events still gets its quick tries. A record that finds the budget used up goes to its tier
+//! at once.
 
 use std::cell::RefCell;
 use std::collections::VecDeque;

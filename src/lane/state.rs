@@ -29,9 +29,9 @@ use crate::settle::policy::Policy;
 
 /// One account on its runtime thread, with the settings of one moment.
 ///
-/// When its settings change, another value takes the place of this one in the lane's task. It shares what was counted and
-/// the batches. An attempt that has sent its request ends with the settings that it began with; any other one is given
-/// back to the queue and begins anew.
+/// When its settings change, another value takes the place of this one in the lane's task. It shares what was counted
+/// and the batches. An attempt that has sent its request ends with the settings that it began with; any other one is
+/// given back to the queue and begins anew.
 pub struct Lane {
     /// The lane as other threads see it.
     pub handle: Arc<LaneHandle>,
@@ -125,8 +125,8 @@ impl Lane {
         })
     }
 
-    /// Puts another value in the place of this one: from now on nothing is sent with these settings that has not gone out
-    /// already.
+    /// Puts another value in the place of this one: from now on nothing is sent with these settings that has not gone
+    /// out already.
     pub(super) fn replace(&self, new: Rc<Self>) {
         // A value is replaced once: its thread replaces the latest one.
         let _ = self.replaced_by.set(new);
@@ -200,8 +200,8 @@ impl Lane {
         Policy::of(ready).parked_too_long(&delivery.envelope, now_ms())
     }
 
-    /// Halts the account for every replica. An answer to a request that went out with settings which were replaced since
-    /// halts nothing: it says nothing about the present ones.
+    /// Halts the account for every replica. An answer to a request that went out with settings which were replaced
+    /// since halts nothing: it says nothing about the present ones.
     pub fn halt(&self, reason: &str) {
         self.halt_until(reason, false);
     }

@@ -31,11 +31,11 @@ struct Permits {
     concurrency: usize,
     /// The records of a batch share one permit.
     shares: bool,
-    /// The most records that have a permit or await their confirmation. A record that was accepted and is not yet confirmed
-    /// counts too, so that the number of claims is bounded.
+    /// The most records that have a permit or await their confirmation. A record that was accepted and is not yet
+    /// confirmed counts too, so that the number of claims is bounded.
     most: usize,
-    /// The most replayed records with a permit: those of half of the permits, so that a live record seldom waits for the
-    /// end of a replayed one.
+    /// The most replayed records with a permit: those of half of the permits, so that a live record seldom waits for
+    /// the end of a replayed one.
     replayed: usize,
 }
 
@@ -154,7 +154,8 @@ impl LaneTask {
         if std::mem::take(&mut self.some_are_outdated) { self.lane.renew(&mut self.queues) } else { Vec::new() }
     }
 
-    /// Sets aside the records that wait and may not go on: because the lane is closed, or because their partition leaves.
+    /// Sets aside the records that wait and may not go on: because the lane is closed, or because their partition
+    /// leaves.
     fn set_aside_what_may_not_go_on(&mut self) {
         let lane = &self.lane;
         let touched = std::mem::replace(&mut self.seen, self.handle.changes.count()) != self.seen;

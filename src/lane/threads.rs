@@ -158,8 +158,8 @@ impl Runtimes {
         self.maker.refit(old, new)
     }
 
-    /// Adds lanes, and lets others go on with other settings: requests under way end with the old ones, and whatever has
-    /// not gone out yet is sent with the new ones.
+    /// Adds lanes, and lets others go on with other settings: requests under way end with the old ones, and whatever
+    /// has not gone out yet is sent with the new ones.
     pub fn apply(&self, refit: Refit, lanes: &Lanes) {
         refit.add_to(lanes);
         for (thread, setup) in refit.added {

@@ -107,8 +107,8 @@ pub struct AccountMetrics {
     pub parked: Level,
     /// Events of its remainder that are not finished, where this process owns their partition.
     pub rollout_waiting: Level,
-    /// Seconds since the oldest event was first seen that waits in the remainder, where this process owns its partition; 0
-    /// where none waits.
+    /// Seconds since the oldest event was first seen that waits in the remainder, where this process owns its
+    /// partition; 0 where none waits.
     pub rollout_oldest: Seconds,
     /// Sends that could be a second one.
     pub ambiguous_resends: Count,

@@ -1,7 +1,7 @@
 //! The names of the keys in Redis. The table in [`crate::operate`] says what each key holds.
 
-/// How many offsets of the dead-letter topic share one bitmap. A bitmap has at most 8 KiB then, however large the offsets
-/// are.
+/// How many offsets of the dead-letter topic share one bitmap. A bitmap has at most 8 KiB then, however large the
+/// offsets are.
 pub const OFFSETS_PER_KEY: i64 = 65_536;
 
 /// Builds the names of the keys under one prefix.
@@ -75,7 +75,8 @@ impl Keys {
     pub fn replay_places(&self, id: &str) -> String {
         format!("{}:replay:{id}:places", self.prefix)
     }
-    /// The key of the bitmap of the dead letters that a replay has ended. A bit is an offset modulo [`OFFSETS_PER_KEY`].
+    /// The key of the bitmap of the dead letters that a replay has ended. A bit is an offset modulo
+    /// [`OFFSETS_PER_KEY`].
     pub fn replay_done(&self, id: &str, partition: i32, offset: i64) -> String {
         self.replay_done_chunk(id, partition, offset / OFFSETS_PER_KEY)
     }

@@ -195,8 +195,8 @@ impl Epoch {
 /// The first letter of an epoch that an operator set. The time at which it was set follows.
 const RENEWED: char = 'u';
 
-/// When an operator let the worker go on after the store had lost its claims, in epoch ms, according to the epoch. `None`:
-/// it has lost none since its first start.
+/// When an operator let the worker go on after the store had lost its claims, in epoch ms, according to the epoch.
+/// `None`: it has lost none since its first start.
 pub fn renewed_ms(epoch: &str) -> Option<i64> {
     epoch.strip_prefix(RENEWED)?.split_once('-')?.0.parse().ok()
 }

@@ -62,11 +62,11 @@ pub struct StatusReport {
     pub topics: Vec<TopicRow>,
     /// Input topics that the storm brake stopped.
     pub storms: Vec<Storm>,
-    /// Input topics of which bad records may still pass without being judged, and how many, beside those that a replica has
-    /// set aside for itself.
+    /// Input topics of which bad records may still pass without being judged, and how many, beside those that a replica
+    /// has set aside for itself.
     pub storm_passes: Left,
-    /// Answers of platforms that no table lists, which count as retry, on every replica since its start. Somebody has to
-    /// look at each kind.
+    /// Answers of platforms that no table lists, which count as retry, on every replica since its start. Somebody has
+    /// to look at each kind.
     pub unclassified: Vec<UnclassifiedAnswer>,
     /// Entries of the audit that wait in Redis until Kafka takes them. Null if Redis does not answer.
     pub audit_waiting: Option<u64>,

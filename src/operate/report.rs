@@ -57,8 +57,8 @@ pub struct BlockedReport {
     pub refused: Vec<RefusedTopic>,
     /// Input topics that the storm brake stopped.
     pub storms: Vec<Storm>,
-    /// Input topics of which bad records may still pass without being judged, and how many, beside those that a replica has
-    /// set aside for itself.
+    /// Input topics of which bad records may still pass without being judged, and how many, beside those that a replica
+    /// has set aside for itself.
     pub storm_passes: Left,
     /// The ids of the workers whose snapshots were read.
     pub replicas: Vec<String>,
@@ -228,8 +228,8 @@ fn severity(state: &str) -> usize {
     LaneState::ALL.iter().position(|s| s.as_str() == state).unwrap_or_default()
 }
 
-/// Every partition, by its present owner. After a partition moved, the old owner's snapshot may still contain it, so the
-/// newer snapshot counts.
+/// Every partition, by its present owner. After a partition moved, the old owner's snapshot may still contain it, so
+/// the newer snapshot counts.
 fn partitions(snapshots: &[ReplicaSnapshot], now_ms: i64) -> impl Iterator<Item = PartitionRow> {
     let mut newest: BTreeMap<(&str, i32), (i64, PartitionRow)> = BTreeMap::new();
     for replica in snapshots {

@@ -1,8 +1,8 @@
 //! Calls: requests whose answer is wanted (SPEC section 10).
 //!
-//! A [`Call`] speaks for one account's calls as a [`Sender`](super::Sender) speaks for its conversions, and like one it is pure: event in,
-//! request out; answer in, result out. The worker claims a call, sends its requests one after the other, publishes what they
-//! answer, and confirms the claim last.
+//! A [`Call`] speaks for one account's calls as a [`Sender`](super::Sender) speaks for its conversions, and like one it
+//! is pure: event in, request out; answer in, result out. The worker claims a call, sends its requests one after the
+//! other, publishes what they answer, and confirms the claim last.
 
 use std::borrow::Cow;
 use std::sync::Arc;
@@ -25,8 +25,8 @@ pub const CALL_ANSWER_BYTES: usize = 8 * 1024 * 1024;
 
 /// A platform's requests whose answer is wanted, for one account.
 pub trait Call: Send + Sync {
-    /// The names of all calls that an event may ask for. The native name of a call, as it stands in claims and headers, is one
-    /// of them.
+    /// The names of all calls that an event may ask for. The native name of a call, as it stands in claims and headers,
+    /// is one of them.
     fn names(&self) -> &'static [&'static str];
 
     /// Judges a call (SPEC section 9, steps 4 to 8; section 12, 22).
@@ -41,11 +41,12 @@ pub trait Call: Send + Sync {
     /// A fault where no credential is in force: the account halts, nothing is signed with an empty secret.
     fn request(&self, call: &PreparedCall, part: u64, context: &Context<'_>) -> Result<Request, Fault>;
 
-    /// What the answer to the request for a part says. It is not asked where the status alone decides (SPEC section 0.2).
+    /// What the answer to the request for a part says. It is not asked where the status alone decides (SPEC section
+    /// 0.2).
     fn read(&self, call: &PreparedCall, part: u64, answer: &HttpAnswer<'_>) -> CallReading;
 
-    /// The accounts that may answer a call of this name in place of this one while it is broken, in order. Only for calls
-    /// that read.
+    /// The accounts that may answer a call of this name in place of this one while it is broken, in order. Only for
+    /// calls that read.
     fn alternates(&self, _call: &str) -> &[String] {
         &[]
     }
@@ -168,7 +169,8 @@ pub struct CallAnswer {
     pub items: Option<Vec<ItemResult>>,
     /// Another page follows this one. Only [`Parts::Pages`] asks.
     pub more: bool,
-    /// Where personal data stands in `data` and in the `data` of each item. It is masked unless the account may publish it.
+    /// Where personal data stands in `data` and in the `data` of each item. It is masked unless the account may publish
+    /// it.
     pub personal: Vec<Personal>,
 }
 
@@ -199,7 +201,8 @@ pub enum ItemStatus {
 /// A place of personal data in a JSON value.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Personal {
-    /// Names of members, with `*` for every member of a list: `Traces.*.AcceptStation`. A place that is not there is no error.
+    /// Names of members, with `*` for every member of a list: `Traces.*.AcceptStation`. A place that is not there is no
+    /// error.
     pub at: Cow<'static, str>,
     pub kind: PersonalKind,
 }

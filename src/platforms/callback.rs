@@ -1,8 +1,9 @@
 //! A callback: a URL that an event brings, to which its request goes instead of the account's base URL.
 //!
-//! Whoever fakes a click can write this URL. It is therefore followed only to the host names on the platform's own list, at
-//! their scheme's own port, and it is never resolved here: the addresses of the host are checked before each connection. The
-//! authority is compared as text and not parsed, because two parsers could read two hosts out of one URL.
+//! Whoever fakes a click can write this URL. It is therefore followed only to the host names on the platform's own
+//! list, at their scheme's own port, and it is never resolved here: the addresses of the host are checked before each
+//! connection. The authority is compared as text and not parsed, because two parsers could read two hosts out of one
+//! URL.
 
 use std::borrow::Cow;
 use std::fmt;
@@ -20,8 +21,8 @@ pub struct CallbackHost {
     pub is_https: bool,
     /// In lower case.
     pub host: Box<str>,
-    /// The platform states the whole URL and the event only fills its query, so that a redirect says something about the
-    /// platform and not about the event.
+    /// The platform states the whole URL and the event only fills its query, so that a redirect says something about
+    /// the platform and not about the event.
     pub is_fixed: bool,
 }
 
@@ -74,8 +75,8 @@ pub fn callback<'a>(
     Ok((CallbackHost { field, is_https, host: name.to_ascii_lowercase().into(), is_fixed: false }, path))
 }
 
-/// Whether a text is a full host name, as a platform's list of callback hosts states them: no address in any spelling, no
-/// port, no name without a dot.
+/// Whether a text is a full host name, as a platform's list of callback hosts states them: no address in any spelling,
+/// no port, no name without a dot.
 pub fn is_callback_host(name: &str) -> bool {
     let is_label = |label: &str| {
         (1..=63).contains(&label.len())

@@ -41,10 +41,10 @@ pub fn of_a_token(verdicts: Verdicts) -> Verdicts {
     }
 }
 
-/// The verdicts of a request whose URL an event brought, and not its platform. A redirect is not followed either, but it
-/// says something about that URL only, and so does a status that refuses the sender: whoever writes a click must be able
-/// neither to halt an account nor to use up its refresh tokens. What the platform's own words refuse stays what it is, and
-/// a run of permanent answers halts the account all the same.
+/// The verdicts of a request whose URL an event brought, and not its platform. A redirect is not followed either, but
+/// it says something about that URL only, and so does a status that refuses the sender: whoever writes a click must be
+/// able neither to halt an account nor to use up its refresh tokens. What the platform's own words refuse stays what it
+/// is, and a run of permanent answers halts the account all the same.
 pub fn of_a_callback(verdicts: Verdicts) -> Verdicts {
     match verdicts {
         Verdicts::All(Err(DeliveryError::Halt(answer)))

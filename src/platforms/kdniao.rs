@@ -1,12 +1,14 @@
 //! 快递鸟: where a parcel is. It takes calls alone.
 //!
-//! `kdniao.track_query` asks for the traces of one waybill (`request_type`), `kdniao.subscribe` asks the platform to push them to the
-//! address that is set in its console. A signature by MD5 over the request data and the API key goes with each request.
+//! `kdniao.track_query` asks for the traces of one waybill (`request_type`), `kdniao.subscribe` asks the platform to
+//! push them to the address that is set in its console. A signature by MD5 over the request data and the API key goes
+//! with each request.
 //!
-//! The platform promises nothing about repeats, and none does harm: a query reads, and a repeated subscription subscribes the same
-//! waybill. After an answer that does not come the call is made again. How often a waybill may be asked for and how many queries a
-//! day there are is kept for all replicas together ([`CallLimit`]): a request is counted before it is sent, so that a crash in
-//! between makes fewer requests than are allowed, not more. Subscriptions do not count.
+//! The platform promises nothing about repeats, and none does harm: a query reads, and a repeated subscription
+//! subscribes the same waybill. After an answer that does not come the call is made again. How often a waybill may be
+//! asked for and how many queries a day there are is kept for all replicas together ([`CallLimit`]): a request is
+//! counted before it is sent, so that a crash in between makes fewer requests than are allowed, not more. Subscriptions
+//! do not count.
 
 mod args;
 mod carriers;

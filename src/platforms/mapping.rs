@@ -1,12 +1,13 @@
 //! Compares the event mapping with the table of the specification (section 8). The mapping itself is `[events]` of each
-//! platform's file. The table is kept as a file of its own: a cell with a question mark there has no default and is empty
-//! here, and of two values in a cell the first one belongs to the first canonical name.
+//! platform's file. The table is kept as a file of its own: a cell with a question mark there has no default and is
+//! empty here, and of two values in a cell the first one belongs to the first canonical name.
 
 use std::collections::{BTreeMap, BTreeSet};
 
 const TABLE: &str = include_str!("../../tests/fixtures/event-mapping.csv");
 
-/// The columns, the file that they are about, and which of its `[[request]]`s has the events; `None`: those of `[events]`.
+/// The columns, the file that they are about, and which of its `[[request]]`s has the events; `None`: those of
+/// `[events]`.
 const COLUMNS: [(&str, &str, Option<usize>); 7] = [
     ("oceanengine v2", include_str!("../../config/platforms/oceanengine.toml"), None),
     ("oceanengine v1", include_str!("../../config/platforms/oceanengine.toml"), Some(1)),

@@ -193,8 +193,8 @@ pub trait Sender: Send + Sync {
     /// A fault if no credential is in force. Then the account halts; nothing is signed with an empty secret.
     fn request(&self, items: &[&Prepared], context: &Context<'_>) -> Result<Request, Fault>;
 
-    /// The same request for somebody who looks at it: with the text that is signed, and with the places of its secrets. A
-    /// platform that finds these only by searching leaves them out of what is sent.
+    /// The same request for somebody who looks at it: with the text that is signed, and with the places of its secrets.
+    /// A platform that finds these only by searching leaves them out of what is sent.
     ///
     /// # Errors
     /// Those of [`Sender::request`].
@@ -212,8 +212,8 @@ pub trait Sender: Send + Sync {
         String::new()
     }
 
-    /// How long an answer demands that the whole account sends nothing, beyond what its verdicts say: e.g. a header says
-    /// that the limit of the minute is used up. At most 15 minutes are obeyed.
+    /// How long an answer demands that the whole account sends nothing, beyond what its verdicts say: e.g. a header
+    /// says that the limit of the minute is used up. At most 15 minutes are obeyed.
     fn pause(&self, _answer: &HttpAnswer<'_>) -> Option<Duration> {
         None
     }

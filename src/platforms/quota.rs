@@ -17,9 +17,9 @@ pub fn until_next_minute(now_ms: i64) -> Duration {
     span(MINUTE_MS - now_ms.rem_euclid(MINUTE_MS) + MARGIN_MS)
 }
 
-/// How long to wait after the limit of the day is used up: until midnight in the platform's zone. Shortly after midnight
-/// it is a minute only: the clocks may differ, and the limit may still be that of the day before, so that waiting until
-/// the next midnight could lose a day.
+/// How long to wait after the limit of the day is used up: until midnight in the platform's zone. Shortly after
+/// midnight it is a minute only: the clocks may differ, and the limit may still be that of the day before, so that
+/// waiting until the next midnight could lose a day.
 pub fn until_next_day(now_ms: i64, tz: Tz) -> Duration {
     let is_early = day_end_ms(now_ms.saturating_sub(EARLY_MS), tz) <= now_ms;
     let wait = if is_early { MINUTE_MS } else { day_end_ms(now_ms, tz).saturating_sub(now_ms) };

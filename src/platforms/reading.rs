@@ -110,7 +110,8 @@ impl Verdicts {
 
 /// The longest sample of an answer, in characters.
 const SAMPLE: usize = 256;
-/// Masking reads this many bytes of an answer. It reads more than is shown, so that the cut cannot show half of a number.
+/// Masking reads this many bytes of an answer. It reads more than is shown, so that the cut cannot show half of a
+/// number.
 const MASKED_BYTES: usize = 4096;
 
 /// Gives an error whose code is in no table the beginning of the answer, masked, for people.

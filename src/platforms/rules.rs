@@ -9,7 +9,8 @@ pub fn invalid(field: &'static str, detail: impl Into<String>) -> DeliveryError 
 }
 
 /// `UnmappedEvent`: the platform does not have the event. The field is the member of the event that named it (SPEC
-/// section 12, 3), and the detail names the known names that are most like it. `known` are those that this member can hold.
+/// section 12, 3), and the detail names the known names that are most like it. `known` are those that this member can
+/// hold.
 pub fn unmapped<'k>(event: &ConversionEvent, why: &str, known: impl IntoIterator<Item = &'k str>) -> DeliveryError {
     let (field, given) = match &event.platform_event {
         Some(native) => ("platform_event", native.as_str()),

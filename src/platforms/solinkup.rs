@@ -1,10 +1,10 @@
 //! 数环通: orders of 抖店, reports of 巨量千川 and the platform's own templates, as calls. It takes no conversions.
 //!
-//! All calls but one read, so that a repeat does no harm and an answer that did not come is asked for again. Deleting the flows
-//! of a template is the exception: the platform promises nothing about repeats, so it is never sent twice.
+//! All calls but one read, so that a repeat does no harm and an answer that did not come is asked for again. Deleting
+//! the flows of a template is the exception: the platform promises nothing about repeats, so it is never sent twice.
 //!
-//! What the platform's text leaves open is a setting of the account (SPEC section 6, A17 to A24 and A36): the signature, the
-//! common parameters of each call, the words of refusals. `postback probe` finds the signature.
+//! What the platform's text leaves open is a setting of the account (SPEC section 6, A17 to A24 and A36): the
+//! signature, the common parameters of each call, the words of refusals. `postback probe` finds the signature.
 
 mod args;
 mod body;

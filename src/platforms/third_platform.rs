@@ -1,6 +1,6 @@
-//! A platform that only tests have. It needs nothing but this file, its calls and its line in the list. It differs from the real
-//! platforms wherever a platform may differ: the names of a credential's halves, secrets in URL, header, body and
-//! signed text, items that are not text, callbacks, and answers beyond the usual bound.
+//! A platform that only tests have. It needs nothing but this file, its calls and its line in the list. It differs from
+//! the real platforms wherever a platform may differ: the names of a credential's halves, secrets in URL, header, body
+//! and signed text, items that are not text, callbacks, and answers beyond the usual bound.
 
 pub(crate) mod calls;
 #[cfg(test)]

@@ -1,8 +1,8 @@
 //! Finds the names of people in sentences that somebody writes about a parcel: after a word that announces a name
 //! (签收人：张三), and before a phone number (王小明 13812345678).
 //!
-//! A Chinese name has no mark of its own, so that a sentence may keep one that stands elsewhere, and may lose a word that
-//! is none: who publishes such sentences is careful with them all the same.
+//! A Chinese name has no mark of its own, so that a sentence may keep one that stands elsewhere, and may lose a word
+//! that is none: who publishes such sentences is careful with them all the same.
 
 use std::borrow::Cow;
 use std::sync::LazyLock;

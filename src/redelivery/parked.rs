@@ -25,9 +25,9 @@ pub(crate) fn overdue_ms(delivery: &Delivery) -> Option<i64> {
     delivery.envelope.parked_at_ms.map(|at| at.saturating_add(max))
 }
 
-/// How long a record waits that has halted its account more than once, while its lane is open: two intervals of the probe that
-/// ends a halt, then twice as long each time, twelve intervals at most. Otherwise a record that is refused for reasons of its
-/// own would keep its account halted for most of the time.
+/// How long a record waits that has halted its account more than once, while its lane is open: two intervals of the
+/// probe that ends a halt, then twice as long each time, twelve intervals at most. Otherwise a record that is refused
+/// for reasons of its own would keep its account halted for most of the time.
 pub(crate) fn rest(delivery: &Delivery) -> Option<Duration> {
     let Subject::Ready(ready) = &delivery.subject else { return None };
     let times = delivery.refused.halted.checked_sub(1).filter(|times| *times > 0)?;
@@ -97,8 +97,8 @@ fn oldest_parked<K>(buffers: &HashMap<K, PartitionBuffer>) -> HashMap<usize, i64
     oldest
 }
 
-/// Sets the metric of every account: it goes back where nothing waits any more, or where this process no longer owns the
-/// parking topic.
+/// Sets the metric of every account: it goes back where nothing waits any more, or where this process no longer owns
+/// the parking topic.
 fn show(oldest: &HashMap<usize, i64>, lanes: &Lanes, metrics: &Metrics) {
     for lane in lanes.accounts() {
         let of_account =

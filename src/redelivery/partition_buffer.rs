@@ -41,8 +41,8 @@ pub(crate) struct Buffered {
 }
 
 impl Buffered {
-    /// The order in a buffer: as in the partition, but what was refused goes behind the others, so that one record which
-    /// is refused for reasons of its own cannot keep its lane closed.
+    /// The order in a buffer: as in the partition, but what was refused goes behind the others, so that one record
+    /// which is refused for reasons of its own cannot keep its lane closed.
     fn order(&self) -> (u32, i64) {
         (self.delivery.refused.times, self.delivery.record.offset)
     }

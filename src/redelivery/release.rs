@@ -162,7 +162,8 @@ impl Waiting {
         }
         let takes = self.lanes.takes(index, topic_kind, buffered.delivery.record.size());
         let offers_probe = lane.offers_probe(topic_kind);
-        // Rollout is judged once the lane is open again. A record that does not belong to the share makes way for a probe.
+        // Rollout is judged once the lane is open again. A record that does not belong to the share makes way for a
+        // probe.
         if !overdue && lane.holds_back(&buffered.delivery) && (lane.is_open() || offers_probe) {
             return if lane.can_park(topic_kind) { Fate::Leave(Way::Parking(index)) } else { Fate::Blocked(index) };
         }

@@ -1,12 +1,13 @@
-//! Reads remainders: the events that gray releases do not send yet (`account::rollout` says which, and where they wait).
+//! Reads remainders: the events that gray releases do not send yet (`account::rollout` says which, and where they
+//! wait).
 //!
-//! A partition that its share does not cover is read up to one record, which tells how long the oldest of them waits, and
-//! then rests. Nothing of that record is kept but the handle of its offset. When the share grows, the handle is given
-//! back, and the partition is read again from its committed position. When the share shrinks, what was read of a partition
-//! that is no longer covered is given back in the same way; what a lane is sending ends as ever.
+//! A partition that its share does not cover is read up to one record, which tells how long the oldest of them waits,
+//! and then rests. Nothing of that record is kept but the handle of its offset. When the share grows, the handle is
+//! given back, and the partition is read again from its committed position. When the share shrinks, what was read of a
+//! partition that is no longer covered is given back in the same way; what a lane is sending ends as ever.
 //!
-//! A record of a remainder counts as received when its turn has come, so that what waits by intention is neither open nor
-//! old.
+//! A record of a remainder counts as received when its turn has come, so that what waits by intention is neither open
+//! nor old.
 
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -57,8 +58,8 @@ impl Remainders {
         self.names.remainder_of(topic).is_some()
     }
 
-    /// Whether the share of the account covers this partition of its remainder. A remainder without an account is read, as
-    /// every topic of an account that is gone: its events end.
+    /// Whether the share of the account covers this partition of its remainder. A remainder without an account is read,
+    /// as every topic of an account that is gone: its events end.
     pub(super) fn releases(&self, topic: &str, partition: i32, lanes: &Lanes) -> bool {
         let lane = self.names.remainder_of(topic).and_then(|name| lanes.of_account(name));
         lane.is_none_or(|lane| lane.is_removed() || lane.account().rollout.releases(partition))

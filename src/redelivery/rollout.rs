@@ -17,8 +17,8 @@ const LOOK: Duration = Duration::from_millis(250);
 const OLD: Duration = Duration::from_secs(20 * 24 * 3600);
 
 impl Waiting {
-    /// Leaves a record of a remainder where it is, if its share does not cover it, or if another one rests there: it is read
-    /// again with that one, and would be read twice if it went before. Otherwise it returns the record.
+    /// Leaves a record of a remainder where it is, if its share does not cover it, or if another one rests there: it is
+    /// read again with that one, and would be read twice if it went before. Otherwise it returns the record.
     pub(super) fn rest(&mut self, record: Record, ack: AckHandle, now_ms: i64) -> Option<(Record, AckHandle)> {
         if !self.remainders.is(&record.topic) {
             return Some((record, ack));
@@ -37,7 +37,8 @@ impl Waiting {
         None
     }
 
-    /// Compares what rests and what is read with the shares, and shows how long the oldest event of each remainder waits.
+    /// Compares what rests and what is read with the shares, and shows how long the oldest event of each remainder
+    /// waits.
     pub(super) fn look_at_remainders(&mut self, now: Instant) {
         if now < self.remainders.next_look {
             return;

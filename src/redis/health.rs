@@ -96,8 +96,8 @@ impl Health {
         self.forgotten.load(Relaxed)
     }
 
-    /// Whether no claim can be made because Redis does not answer, or because its settings or its role forbid it. A store
-    /// that lost its epoch key is another case.
+    /// Whether no claim can be made because Redis does not answer, or because its settings or its role forbid it. A
+    /// store that lost its epoch key is another case.
     pub fn is_away(&self) -> bool {
         !self.is_up() || self.holds.load(Relaxed)
     }

@@ -48,8 +48,8 @@ if not v or string.sub(v, 1, #ARGV[1]) ~= ARGV[1] then return 0 end
 if ARGV[2] == '' then redis.call('DEL', KEYS[1]) else redis.call('SET', KEYS[1], ARGV[2], 'PX', ARGV[3]) end
 return 1";
 
-    /// Begins the life of the claim whose value begins with `ARGV[1]` again: `ARGV[2]` ms. Returns 1; 0 if the key holds
-    /// something else.
+    /// Begins the life of the claim whose value begins with `ARGV[1]` again: `ARGV[2]` ms. Returns 1; 0 if the key
+    /// holds something else.
     Renew = r"
 local v = redis.call('GET', KEYS[1])
 if not v or string.sub(v, 1, #ARGV[1]) ~= ARGV[1] then return 0 end
@@ -102,8 +102,8 @@ if to >= tat then tat = to; mark = ARGV[3] end
 redis.call('SET', KEYS[1], string.format('%.0f', tat) .. mark, 'PX', math.ceil((tat - now) / 1000) + 60000)
 return tat - now";
 
-    /// Takes the turn of `ARGV[1]` for `ARGV[2]` ms, unless another one has it. Who has it already takes it anew. Returns
-    /// 0, or the ms until the other one's turn is over.
+    /// Takes the turn of `ARGV[1]` for `ARGV[2]` ms, unless another one has it. Who has it already takes it anew.
+    /// Returns 0, or the ms until the other one's turn is over.
     TakeTurn = r"
 local v = redis.call('GET', KEYS[1])
 if v and v ~= ARGV[1] then return math.max(redis.call('PTTL', KEYS[1]), 1) end
@@ -125,7 +125,8 @@ if tonumber(n) >= tonumber(ARGV[1]) then return {day, left} end
 redis.call('SET', KEYS[1], string.format('%d:%d', day, n + 1), 'PX', left + 86400000)
 return {day, 0}";
 
-    /// Takes back one that was counted of the day `ARGV[1]`, unless another day has begun. Returns how many it took back.
+    /// Takes back one that was counted of the day `ARGV[1]`, unless another day has begun. Returns how many it took
+    /// back.
     UncountOfDay = r"
 local counted, n = string.match(redis.call('GET', KEYS[1]) or '', '^(%d+):(%d+)$')
 if counted ~= ARGV[1] or tonumber(n) < 1 then return 0 end
@@ -154,16 +155,16 @@ if off and off ~= ARGV[4] then return 0 end
 return redis.call('HSETNX', KEYS[1], ARGV[1], ARGV[2])";
 
     /// Counts `ARGV[3]` outcomes `ARGV[1]` of one replay (`delivered`, `duplicate`, `suppressed`,
-    /// `dead_lettered:<reason>`), of account `ARGV[2]`. `ARGV[4]` is a sample of it as JSON, or empty. `ARGV[5]` is 1 if
-    /// these outcomes may have been counted before. The hash lives for another `ARGV[6]` ms. Its fields:
+    /// `dead_lettered:<reason>`), of account `ARGV[2]`. `ARGV[4]` is a sample of it as JSON, or empty. `ARGV[5]` is 1
+    /// if these outcomes may have been counted before. The hash lives for another `ARGV[6]` ms. Its fields:
     ///
     /// - each outcome, and `ended:<account>`: how many;
     /// - `sample:<outcome>`: the last sample;
     /// - `recent`: the last 50 outcomes, newest first, each with a blank behind it;
     /// - `at_least`: set if some outcome may be counted twice;
-    /// - `brake`: JSON of a reason and its sample, set once more than half of 50 outcomes in a row died with this reason.
-    ///   While it is set, outcomes are only counted. `ReplayMove` deletes `brake` and `recent`, so that the next 50 are
-    ///   judged.
+    /// - `brake`: JSON of a reason and its sample, set once more than half of 50 outcomes in a row died with this
+    ///   reason. While it is set, outcomes are only counted. `ReplayMove` deletes `brake` and `recent`, so that the
+    ///   next 50 are judged.
     ///
     /// Returns 1 if it set `brake`, else 0.
     CountOutcome = r#"
@@ -195,9 +196,9 @@ return 0"#;
 if redis.call('HGET', KEYS[1], ARGV[1]) == ARGV[2] then return redis.call('HDEL', KEYS[1], ARGV[1]) end
 return 0";
 
-    /// Deletes field `ARGV[1]` of a hash if it holds exactly `ARGV[2]`, and if field `ARGV[3]` still holds `ARGV[4]` (empty:
-    /// is not set). Field `ARGV[3]` becomes `ARGV[5]` then, and the field `ARGV[6]` of `KEYS[2]` the audit entry `ARGV[7]`.
-    /// Returns how many fields it deleted.
+    /// Deletes field `ARGV[1]` of a hash if it holds exactly `ARGV[2]`, and if field `ARGV[3]` still holds `ARGV[4]`
+    /// (empty: is not set). Field `ARGV[3]` becomes `ARGV[5]` then, and the field `ARGV[6]` of `KEYS[2]` the audit
+    /// entry `ARGV[7]`. Returns how many fields it deleted.
     EndHalt = r"
 if redis.call('HGET', KEYS[1], ARGV[1]) ~= ARGV[2] then return 0 end
 if (redis.call('HGET', KEYS[1], ARGV[3]) or '') ~= ARGV[4] then return 0 end
@@ -206,12 +207,12 @@ redis.call('HSET', KEYS[1], ARGV[3], ARGV[5])
 redis.call('HSET', KEYS[2], ARGV[6], ARGV[7])
 return 1";
 
-    /// Moves the replay `ARGV[1]` to the state `ARGV[2]` if it is in one of the states `ARGV[3]` (`|a|b|`), at `ARGV[4]`
-    /// (epoch ms). Its hash (`KEYS[1]`) then lives for `ARGV[5]` ms. `KEYS[2]` names the one that runs: moving to
-    /// `running` takes it, moving away gives it up. `KEYS[3]` is the hash of `CountOutcome`: a new
-    /// start forgets what stopped the last one. The field `ARGV[6]` of `KEYS[4]` becomes the audit entry `ARGV[7]`,
-    /// and the fields and values from `ARGV[8]` on are set, with the move or not at all. Returns `done`; or `none`,
-    /// `planning`, `state` and the state, `held` and the one that runs.
+    /// Moves the replay `ARGV[1]` to the state `ARGV[2]` if it is in one of the states `ARGV[3]` (`|a|b|`), at
+    /// `ARGV[4]` (epoch ms). Its hash (`KEYS[1]`) then lives for `ARGV[5]` ms. `KEYS[2]` names the one that runs:
+    /// moving to `running` takes it, moving away gives it up. `KEYS[3]` is the hash of `CountOutcome`: a new start
+    /// forgets what stopped the last one. The field `ARGV[6]` of `KEYS[4]` becomes the audit entry `ARGV[7]`, and the
+    /// fields and values from `ARGV[8]` on are set, with the move or not at all. Returns `done`; or `none`, `planning`,
+    /// `state` and the state, `held` and the one that runs.
     ReplayMove = r"
 local state = redis.call('HGET', KEYS[1], 'state')
 if not state then return {'none'} end
@@ -249,11 +250,11 @@ return {'done'}";
     /// Counts what the runner with the token `ARGV[1]` has done, if it still holds the lock (`KEYS[1]`), and lets the
     /// lock live for another `ARGV[2]` ms. `KEYS[2]` is the hash of the replay `ARGV[3]`, `KEYS[3]` names the one that
     /// runs. From `ARGV[9]` on there are five values per dead letter: the field that counts it, the field that counts
-    /// its account (or nothing), the index in KEYS of the bitmap of those that are done, its bit there, and the index of
-    /// the bitmap of those that were replayed (or 0). A letter whose bit is set already was counted before. The bitmaps
-    /// live for `ARGV[5]` ms. `ARGV[6]` says what waits (or nothing). `ARGV[7]` is the state in which the replay ends at
-    /// `ARGV[4]` (epoch ms), or nothing, and `ARGV[8]` says why. Returns the state and the rate; `lost` if another one
-    /// has the lock, `none` if the replay is gone.
+    /// its account (or nothing), the index in KEYS of the bitmap of those that are done, its bit there, and the index
+    /// of the bitmap of those that were replayed (or 0). A letter whose bit is set already was counted before. The
+    /// bitmaps live for `ARGV[5]` ms. `ARGV[6]` says what waits (or nothing). `ARGV[7]` is the state in which the
+    /// replay ends at `ARGV[4]` (epoch ms), or nothing, and `ARGV[8]` says why. Returns the state and the rate; `lost`
+    /// if another one has the lock, `none` if the replay is gone.
     ReplayProgress = r"
 if redis.call('GET', KEYS[1]) ~= ARGV[1] then return {'lost', ''} end
 local state = redis.call('HGET', KEYS[2], 'state')

@@ -12,9 +12,9 @@ use crate::replay::discards::Discards;
 use crate::replay::judge::Judged;
 use crate::replay::places::Place;
 
-/// Why each of these dead letters is skipped, in one round trip, and whether it is the very record that was delivered since,
-/// not a copy of its event. `again` publishes also what was replayed before. Of `discards` those count that the plan did not
-/// know.
+/// Why each of these dead letters is skipped, in one round trip, and whether it is the very record that was delivered
+/// since, not a copy of its event. `again` publishes also what was replayed before. Of `discards` those count that the
+/// plan did not know.
 ///
 /// # Errors
 /// Fails if Redis does not answer.

@@ -1,8 +1,8 @@
 //! Publishes dead letters to their origin topic again: a plan that says beforehand what would come of it, a run by the
 //! worker replicas, and what came of it.
 //!
-//! A plan is made once and never changed ([`store`]). One replay runs at a time, and one replica at a time publishes for
-//! it, under a lock that outlives the replica. Commands and the API use [`Replays`] alike.
+//! A plan is made once and never changed ([`store`]). One replay runs at a time, and one replica at a time publishes
+//! for it, under a lock that outlives the replica. Commands and the API use [`Replays`] alike.
 
 #[cfg(test)]
 mod bench;

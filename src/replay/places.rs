@@ -1,7 +1,7 @@
 //! The places of dead letters, packed: about one byte each where they lie close together (pure).
 //!
-//! A value holds places in the order of partition and offset: for each partition its number, how many follow, and the steps
-//! from one offset to the next, as variable-length numbers.
+//! A value holds places in the order of partition and offset: for each partition its number, how many follow, and the
+//! steps from one offset to the next, as variable-length numbers.
 
 /// A place in the dead-letter topic: partition and offset.
 pub type Place = (i32, i64);

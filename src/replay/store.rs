@@ -1,9 +1,10 @@
-//! Replays in Redis: plans, states, counts, the lock of the one that runs. The table in [`crate::operate`] says what each
-//! key holds.
+//! Replays in Redis: plans, states, counts, the lock of the one that runs. The table in [`crate::operate`] says what
+//! each key holds.
 //!
-//! The hash of a replay has `plan` (JSON of [`Plan`], never changed), `state`, `rate`, `by`, `via`, `why`, `republished`,
-//! `republished:<account>`, `skipped:<cause>`, `failed:<cause>`, `sample:<cause>`, `started_ms`, `ended_ms`, `stopped`,
-//! `waiting`, `begun`, `at_least`, and while the plan is made `progress`. The skips that the plan knows are in it from the start.
+//! The hash of a replay has `plan` (JSON of [`Plan`], never changed), `state`, `rate`, `by`, `via`, `why`,
+//! `republished`, `republished:<account>`, `skipped:<cause>`, `failed:<cause>`, `sample:<cause>`, `started_ms`,
+//! `ended_ms`, `stopped`, `waiting`, `begun`, `at_least`, and while the plan is made `progress`. The skips that the
+//! plan knows are in it from the start.
 
 pub mod progress;
 pub mod stored;
@@ -148,7 +149,8 @@ pub async fn read_all(c: &mut MultiplexedConnection, keys: &Keys) -> RedisResult
     Ok(found.into_iter().flatten().collect())
 }
 
-/// Whether the newest replay that was run, or that is to run, has stopped itself. Plans that were only made do not count.
+/// Whether the newest replay that was run, or that is to run, has stopped itself. Plans that were only made do not
+/// count.
 ///
 /// # Errors
 /// Fails if Redis does not answer.

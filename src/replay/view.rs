@@ -83,8 +83,8 @@ pub struct ReplayView {
     pub end_offsets: BTreeMap<i32, i64>,
     /// How many dead letters the plan selected: those that are published, skipped and failed, and those that are left.
     pub selected: u64,
-    /// So many older dead letters were not looked at, because a search holds only the newest ones: those of them that fit
-    /// the filter are not part of the plan. 0 where none of them can fit.
+    /// So many older dead letters were not looked at, because a search holds only the newest ones: those of them that
+    /// fit the filter are not part of the plan. 0 where none of them can fit.
     #[serde(default)]
     pub left_out: u64,
     /// How many of them the plan refuses, by cause. A run counts them as skipped.
@@ -202,7 +202,8 @@ pub struct Outcomes {
     pub suppressed: u64,
     /// By reason.
     pub dead_lettered: BTreeMap<String, u64>,
-    /// Published, and not ended yet. With `at_least` it is the least number: each outcome that was counted twice hides one.
+    /// Published, and not ended yet. With `at_least` it is the least number: each outcome that was counted twice hides
+    /// one.
     pub open: u64,
     /// Some outcomes may have been counted twice, so that more may be open than `open` says.
     pub at_least: bool,

@@ -34,6 +34,7 @@ pub trait Fake: fmt::Debug + Send + Sync {
     /// The platform's body for the code that a `body` fault names; `None`: it names no code.
     fn body_of(&self, code: &Value) -> Option<String>;
 
-    /// The access tokens that this account has are expired from now on; new ones are good. Only for platforms with tokens.
+    /// The access tokens that this account has are expired from now on; new ones are good. Only for platforms with
+    /// tokens.
     fn expire_tokens(&self, _account: usize) {}
 }

@@ -6,16 +6,21 @@
 //! |---|---|---|---|
 //! | `latency_ms` | 0 … 600000 | the answer waits that long; goes with every other key | yes |
 //! | `status` | 200 … 599 | answered with this status and a plain text, or with `body` | no |
-//! | `body` | a number or a word: the platform's code, in the platform's own form; an object or array: that JSON; any other text: that text | answered with this body, status 200 unless `status` says otherwise | no |
-//! | `retry_after` | seconds, or any text (an HTTP date, nonsense) | the header `Retry-After`; alone it means status 429 | no |
+//! | `body` | a code, a text or JSON | answered with this body, status 200 unless `status` says otherwise | no |
+//! | `retry_after` | seconds, or any text | the header `Retry-After`; alone it means status 429 | no |
 //! | `hang` | bool | read, then silence | yes |
 //! | `reset` | `before` | the connection is reset before the request is taken | no |
 //! | | `during` | it is taken, and half of the answer goes out before the reset | yes |
 //! | | `after` | it is taken, and the connection is reset instead of an answer | yes |
 //! | `garbage` | bool | status 200 (or `status`) and a body that is no JSON and no text | yes |
 //! | `endless` | bool | status 200 (or `status`) and a body without end | yes |
-//! | `expired_token` | bool | the access tokens that the account has when the fault begins are expired; new ones are good. Without meaning for platforms that know no token | yes |
-//! | `share` | 0 … 1 | the share of events that is hit, 1 by default: chosen by account and the id of the event, so that an event is hit on each attempt or on none | |
+//! | `expired_token` | bool | the account's access tokens expire as the fault begins; new ones are good | yes |
+//! | `share` | 0 … 1 | the share of events that is hit, 1 by default | |
+//!
+//! A `body` that is a number or a word is the platform's code, in the platform's own form; an object or array is that
+//! JSON; any other text is that text. `retry_after` may be an HTTP date, or nonsense. `expired_token` has no meaning
+//! for platforms that know no token. Account and id of an event decide whether it belongs to the `share`, so that it is
+//! hit on each attempt or on none.
 //!
 //! If several are set, the first of `reset`, `hang`, `endless`, `garbage` decides the form of the answer. A request is
 //! accepted only if none of the faults that are set has a `no` in the last column.

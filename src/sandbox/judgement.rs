@@ -18,7 +18,8 @@ pub struct Judgement {
     pub id: Option<String>,
     /// Whether it reports conversions. A request for tokens does not: it is written down, and counts as none.
     pub conversion: bool,
-    /// The events of a request that can carry several. Empty: the request is one event, and the fields above are about it.
+    /// The events of a request that can carry several. Empty: the request is one event, and the fields above are about
+    /// it.
     pub items: Vec<JudgedItem>,
     /// The answer to a request that passes every check, or the refusal.
     pub verdict: Result<Answer, Refusal>,

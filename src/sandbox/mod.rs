@@ -15,9 +15,9 @@
 //! | `/_status` | GET | accounts, faults, sums per account, and how many old entries the ledger has dropped |
 //!
 //! A request that belongs to no account is written under `unknown`; faults can be set for this name too. The sandbox
-//! refuses bytes that are no HTTP request, and requests larger than 1 MiB, and does not write them down. A request of several
-//! events has an entry for each of them, and a fault hits it where it hits one of them. A repeated
-//! trans_id and event of one account is a success and is marked `repeat`.
+//! refuses bytes that are no HTTP request, and requests larger than 1 MiB, and does not write them down. A request of
+//! several events has an entry for each of them, and a fault hits it where it hits one of them. A repeated trans_id and
+//! event of one account is a success and is marked `repeat`.
 
 mod account;
 mod answer;
@@ -107,8 +107,8 @@ impl Sandbox {
         self.state.ledger.accepted()
     }
 
-    /// Requests of this account accepted since the start that report no conversion, repeats included: calls, for an account
-    /// of calls.
+    /// Requests of this account accepted since the start that report no conversion, repeats included: calls, for an
+    /// account of calls.
     pub fn answered(&self, account: &str) -> u64 {
         self.state.ledger.others(account)
     }

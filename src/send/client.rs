@@ -60,9 +60,9 @@ pub use tcp::reachable;
 pub use tcp::{PrivateAddress, addresses};
 pub use way::PrivateName;
 
-/// If an attempt needs one more connection than are kept, it first waits for one that becomes free: this many times as long
-/// as a request usually takes, within these bounds. A connection that becomes free costs less than one that is made and
-/// soon closed.
+/// If an attempt needs one more connection than are kept, it first waits for one that becomes free: this many times as
+/// long as a request usually takes, within these bounds. A connection that becomes free costs less than one that is
+/// made and soon closed.
 const PATIENCE: u32 = 4;
 const PATIENCE_BOUNDS: (Duration, Duration) = (Duration::from_millis(50), Duration::from_secs(1));
 

@@ -38,8 +38,8 @@ const DATE_EVERY: Duration = Duration::from_secs(1);
 /// The HTTP of one account.
 pub struct Dispatcher {
     account: Arc<Account>,
-    /// One per base URL, then one per callback host and scheme. The configuration decides how many there are, so no event
-    /// can add one. Nothing is shared with other accounts.
+    /// One per base URL, then one per callback host and scheme. The configuration decides how many there are, so no
+    /// event can add one. Nothing is shared with other accounts.
     hosts: Box<[Host]>,
     base: BaseInUse,
     /// Learns what the platform's clock says.
@@ -122,7 +122,8 @@ impl Dispatcher {
 
     fn refused(&self, host: usize, failure: &Failure) -> DeliveryError {
         let error = refused(&self.account.name, failure);
-        // Requests that were in flight together move on to the next base URL together. A callback host is not one of them.
+        // Requests that were in flight together move on to the next base URL together. A callback host is not one of
+        // them.
         if matches!(error, DeliveryError::Retry(_)) && self.base.leave(host) {
             let (account, next) = (&*self.account.name, self.base.get());
             tracing::info!(account, next, "a base URL cannot be reached; the next one is used");
@@ -135,8 +136,8 @@ impl Dispatcher {
         self.hosts.iter().map(|host| host.connections.origin().to_string().trim_end_matches('/').to_owned())
     }
 
-    /// Connects to one of [`Dispatcher::origins`] as an attempt would, with TLS where it is `https`; not a byte of HTTP goes
-    /// out, and nobody is told anything.
+    /// Connects to one of [`Dispatcher::origins`] as an attempt would, with TLS where it is `https`; not a byte of HTTP
+    /// goes out, and nobody is told anything.
     ///
     /// # Errors
     /// `Halt` where an attempt would halt the account, `Retry` where it would be tried again.
@@ -169,8 +170,8 @@ impl Dispatcher {
         }
     }
 
-    /// Goes on where the earlier settings of the account left off: with their unused connections, and with the base URL in
-    /// use, as far as they lead to the same places in the same way.
+    /// Goes on where the earlier settings of the account left off: with their unused connections, and with the base URL
+    /// in use, as far as they lead to the same places in the same way.
     pub fn take_over(&self, earlier: &Dispatcher) {
         let (new, old) = (&self.account, &earlier.account);
         if new.allow_private != old.allow_private || new.proxy != old.proxy {

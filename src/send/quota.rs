@@ -1,7 +1,7 @@
 //! What a platform allows beside its rate: how soon it may be asked again about one thing, and how often a day.
 //!
-//! Both are kept in Redis, so that all replicas and all accounts of one contract share them. They are taken before a request is
-//! sent: a crash between the two makes fewer requests than are allowed, not more.
+//! Both are kept in Redis, so that all replicas and all accounts of one contract share them. They are taken before a
+//! request is sent: a crash between the two makes fewer requests than are allowed, not more.
 
 use std::time::Duration;
 
@@ -39,14 +39,15 @@ pub struct Counted {
 }
 
 impl Quota {
-    /// That of an account. A contract belongs to a key, so the accounts with one key have one; `prefix` is that of Redis.
+    /// That of an account. A contract belongs to a key, so the accounts with one key have one; `prefix` is that of
+    /// Redis.
     pub fn of(batcher: Batcher, prefix: &str, account: &Account) -> Self {
         let contract = account.credentials.last().map_or(&*account.name, |credential| &credential.key);
         Self { batcher, prefix: format!("{prefix}:quota:{}:{contract}", account.platform) }
     }
 
-    /// Asks for one request. `caller` names the call, and is the same in every attempt of it: the interval is one between two
-    /// calls, not between the attempts of one.
+    /// Asks for one request. `caller` names the call, and is the same in every attempt of it: the interval is one
+    /// between two calls, not between the attempts of one.
     ///
     /// # Errors
     /// Redis is away.

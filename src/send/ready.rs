@@ -29,8 +29,8 @@ pub struct Ready<'a> {
     pub waited: Duration,
 }
 
-/// Waits for a connection to the destination, at most for `limit`, and for a slot. `unused` is an earlier slot, which is
-/// used if that is still in time. Cancel-safe: the connection is kept, and the slot is lost.
+/// Waits for a connection to the destination, at most for `limit`, and for a slot. `unused` is an earlier slot, which
+/// is used if that is still in time. Cancel-safe: the connection is kept, and the slot is lost.
 pub async fn ready<'a>(
     (dispatcher, to): (&'a Dispatcher, Destination),
     limiter: &Limiter,

@@ -240,8 +240,8 @@ fn configured(
     }
 }
 
-/// A table of the account as it has it: what it states itself there, over its own table `over`, over the section of that name
-/// at the top.
+/// A table of the account as it has it: what it states itself there, over its own table `over`, over the section of
+/// that name at the top.
 fn inherited<T: DeserializeOwned>(
     own: &Table,
     key: &str,

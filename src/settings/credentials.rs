@@ -1,5 +1,5 @@
-//! Reads `secrets` of an account: its credentials for its platform, each with the time in which it is valid. The platform
-//! names two of the members, so this is no plain struct.
+//! Reads `secrets` of an account: its credentials for its platform, each with the time in which it is valid. The
+//! platform names two of the members, so this is no plain struct.
 
 use crate::config::deserialize::Error;
 use crate::config::fields::{instant, secret, words};

@@ -20,8 +20,8 @@ pub(super) struct PlatformFiles {
 }
 
 impl PlatformFiles {
-    /// Whether this may be the name of a platform whose file cannot be used. The problems of the file say why there is no
-    /// such platform.
+    /// Whether this may be the name of a platform whose file cannot be used. The problems of the file say why there is
+    /// no such platform.
     pub fn may_have(&self, name: &str) -> bool {
         self.broken.iter().any(|broken| broken.as_deref().is_none_or(|broken| broken == name))
     }

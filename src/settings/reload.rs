@@ -1,5 +1,5 @@
-//! Reads the configuration again while the worker runs. The new one is judged as a whole, by every rule of a start, before
-//! anything of it takes effect.
+//! Reads the configuration again while the worker runs. The new one is judged as a whole, by every rule of a start,
+//! before anything of it takes effect.
 
 use std::collections::BTreeSet;
 use std::sync::Arc;

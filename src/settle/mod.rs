@@ -150,8 +150,8 @@ async fn settle_unsent(outbox: &Outbox, mut delivery: Box<Delivery>, guard: Opti
     }
 }
 
-/// Which account makes the visit after one that failed: of a call that others may answer the next one, after the last one its
-/// own again.
+/// Which account makes the visit after one that failed: of a call that others may answer the next one, after the last
+/// one its own again.
 fn next_in_turn(delivery: &Delivery) -> u32 {
     let Subject::Ready(ready) = &delivery.subject else { return 0 };
     let others = ready.call.as_ref().map_or(0, |call| call.alternates);

@@ -1,6 +1,7 @@
-//! The steps of settling, each in the one safe order: everything that leaves the process leaves here. `settle` takes them
-//! for results, and admission for records that end there. The lane takes them for what it ends without a result: it parks
-//! the records that it has set aside, releases a claim that is to be made again, and publishes the results of a call.
+//! The steps of settling, each in the one safe order: everything that leaves the process leaves here. `settle` takes
+//! them for results, and admission for records that end there. The lane takes them for what it ends without a result:
+//! it parks the records that it has set aside, releases a claim that is to be made again, and publishes the results of
+//! a call.
 
 mod park;
 mod publish;

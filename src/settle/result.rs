@@ -1,5 +1,5 @@
-//! The value of a result of a call (`postback.result/1`, SPEC section 10): what the platform answered, or why it was not
-//! asked to the end (pure).
+//! The value of a result of a call (`postback.result/1`, SPEC section 10): what the platform answered, or why it was
+//! not asked to the end (pure).
 
 use std::borrow::Cow;
 
@@ -169,8 +169,8 @@ pub fn answered<'a>(ready: &'a Ready, call: &'a Called, part: Part) -> Written<'
     record.written()
 }
 
-/// Where the result of a call goes that ends as a dead letter, and its value. `None`: it is no call, or none that could be
-/// read.
+/// Where the result of a call goes that ends as a dead letter, and its value. `None`: it is no call, or none that could
+/// be read.
 pub fn failed(delivery: &Delivery, reason: Reason, error: &DeliveryError) -> Option<(ReplyTo, Written<'static>)> {
     let has_answer = error.answer().is_some_and(|answer| answer.status.is_some());
     let status = match reason {

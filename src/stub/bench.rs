@@ -39,9 +39,9 @@ pub(crate) use topics::{DEAD, PARKED, RECEIPTS, RESULTS, TIER_5S, TIER_30S, TOPI
 pub(crate) use waiting::{Ended, eventually, run};
 
 /// A lane with all its parts. A platform that takes several events per request answers as [`five`] says. Any other
-/// platform answers by the beginning of the trans_id: a status (with `after`: and `Retry-After: 60`; with `once`: and `ok`
-/// the second time), `ok`, `silent` (no answer), `panic` (an answer at which the sender panics), `hang` (no answer before
-/// [`Bench::let_go`]), `brief` (`ok`, and soon the end of the connection).
+/// platform answers by the beginning of the trans_id: a status (with `after`: and `Retry-After: 60`; with `once`: and
+/// `ok` the second time), `ok`, `silent` (no answer), `panic` (an answer at which the sender panics), `hang` (no answer
+/// before [`Bench::let_go`]), `brief` (`ok`, and soon the end of the connection).
 pub(crate) struct Bench {
     alone: Alone,
     pub(crate) broker: Broker,

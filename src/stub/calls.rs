@@ -15,9 +15,9 @@ pub(crate) use crate::platforms::third_platform::calls::{CHUNK, Caller, INTERVAL
 use crate::platforms::{Context, Request};
 use crate::stub::server::{Server, answer};
 
-/// The answers of the platform, in the order of its requests: status and body. The status `silent` closes the connection,
-/// `hang` (200, or the status after it) answers after [`Bench::let_go`](crate::stub::bench::Bench::let_go), and `slow` after 800 ms. After the last one
-/// every answer is a page with others behind it.
+/// The answers of the platform, in the order of its requests: status and body. The status `silent` closes the
+/// connection, `hang` (200, or the status after it) answers after [`Bench::let_go`](crate::stub::bench::Bench::let_go),
+/// and `slow` after 800 ms. After the last one every answer is a page with others behind it.
 #[derive(Default)]
 pub(crate) struct Script(Mutex<VecDeque<(String, String)>>);
 

@@ -105,9 +105,10 @@ impl Seen {
 }
 
 /// Answers for each event: `ok`, `bad` (refused for good), `later` (to be tried again), `once` (the first time), `busy`
-/// (throttled), `nonce` (its nonce is refused the first time), `clock` (each time), `mute` (accepted, and not mentioned). For the whole request: `slow` answers after
-/// [`Bench::let_go`](crate::stub::bench::Bench::let_go), and so does `lonely` if it is alone; `spoils` splits the
-/// request, `refused` is a 400, `away` a 503, `panic` an answer at which the sender panics.
+/// (throttled), `nonce` (its nonce is refused the first time), `clock` (each time), `mute` (accepted, and not
+/// mentioned). For the whole request: `slow` answers after [`Bench::let_go`](crate::stub::bench::Bench::let_go), and so
+/// does `lonely` if it is alone; `spoils` splits the request, `refused` is a 400, `away` a 503, `panic` an answer at
+/// which the sender panics.
 pub(crate) fn server(seen: Arc<Seen>, let_go: Arc<AtomicBool>) -> Server {
     Server::start(move |mut connection| {
         while let Some(request) = connection.request() {

@@ -4,9 +4,9 @@
 //!
 //! - Texts are masked and then cut at 256 characters, field by field. A whole line cannot be masked, because an offset
 //!   may look like a phone number. So JSON is read back field by field, and `full` gets its own formatter of fields.
-//! - The names of the JSON are fixed (`time`, `level`, `target`, `message`) and its fields are flat: the fields of spans
-//!   stand next to those of the event, and the innermost wins. A field with a fixed name gets a `_` at its end. The
-//!   library nests the fields.
+//! - The names of the JSON are fixed (`time`, `level`, `target`, `message`) and its fields are flat: the fields of
+//!   spans stand next to those of the event, and the innermost wins. A field with a fixed name gets a `_` at its end.
+//!   The library nests the fields.
 //! - Marks that change the direction of writing, C1 controls and line separators are escaped. The library escapes only
 //!   some of them, and only in texts.
 

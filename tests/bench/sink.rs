@@ -6,10 +6,10 @@
 //! the producer's call (it stands in the event's id) to the whole request. `DELETE /_ages` forgets the ages alone;
 //! `DELETE /_ages?run=0012ab` does that too, and from then on counts those of one run of the load and no others.
 //!
-//! `PUT /_fault?hang`, `?status=500`, `?status=429` (with `Retry-After: 1`) and `?latency_ms=2900` set a fault, `PUT /_fault`
-//! ends it. `accepted` counts the different events that got an answer of success, or would have got one if the client had
-//! waited for it: a request that hangs or fails is received and not accepted. `GET /_again` names those that were accepted
-//! more than once, as often as they came again.
+//! `PUT /_fault?hang`, `?status=500`, `?status=429` (with `Retry-After: 1`) and `?latency_ms=2900` set a fault, `PUT
+//! /_fault` ends it. `accepted` counts the different events that got an answer of success, or would have got one if the
+//! client had waited for it: a request that hangs or fails is received and not accepted. `GET /_again` names those that
+//! were accepted more than once, as often as they came again.
 
 #![expect(clippy::unwrap_used, clippy::expect_used, reason = "a tool of the benchmark: whatever fails ends the run")]
 
@@ -253,7 +253,8 @@ fn main() {
     let sink: &'static Sink = Box::leak(Box::new(Sink::new(latency, std::env::args().any(|a| a == "--hang"))));
     let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build().unwrap();
     runtime.block_on(async {
-        // The library's queue of 128 drops what a worker with 1,024 in flight opens at its start, and then a second passes.
+        // The library's queue of 128 drops what a worker with 1,024 in flight opens at its start, and then a second
+        // passes.
         let socket = TcpSocket::new_v4().expect("socket");
         socket.set_reuseaddr(true).expect("socket");
         socket.bind(listen).expect("bind");

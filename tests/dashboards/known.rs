@@ -119,7 +119,8 @@ fn routes() -> BTreeMap<String, BTreeSet<String>> {
         let found = import.captures(&pages).unwrap_or_else(|| panic!("list.js imports no {page}"));
         read(&format!("{folder}/pages/{}", &found[1]))
     };
-    // `query.name`, or `{ a, b } = query`, or `["a", "b"].filter((name) => query[name])`, or the filter of dead letters.
+    // `query.name`, or `{ a, b } = query`, or `["a", "b"].filter((name) => query[name])`, or the filter of dead
+    // letters.
     let member = regex::Regex::new(r"\bquery\.(\w+)").unwrap();
     let members = regex::Regex::new(r"\{ ([\w, ]+) \} = query\b").unwrap();
     let chosen = regex::Regex::new(r#"\[([\w", ]+)\]\.filter\(\(name\) => query\[name\]\)"#).unwrap();

@@ -1,5 +1,5 @@
-//! The HTTP API of a running worker: what the OpenAPI document says of it is true, changes reach every replica, and each
-//! of them can be read back from the audit with who, from where and why.
+//! The HTTP API of a running worker: what the OpenAPI document says of it is true, changes reach every replica, and
+//! each of them can be read back from the audit with who, from where and why.
 
 use crate::support::platform::Platform;
 use crate::support::worker::Worker;

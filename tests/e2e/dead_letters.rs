@@ -1,5 +1,5 @@
-//! The dead letters as a whole: the newest of each origin over several partitions, states, discards, pages of one search
-//! that goes on while letters arrive and retention deletes others.
+//! The dead letters as a whole: the newest of each origin over several partitions, states, discards, pages of one
+//! search that goes on while letters arrive and retention deletes others.
 
 use crate::support::kafka::quiet;
 use crate::support::platform::Platform;
@@ -307,8 +307,8 @@ fn a_place_that_holds_nothing_is_told_at_once_and_after_a_rest_the_first_answer_
     eventually(secs(20), "the new ones are known", || groups().stats.total == 15);
 }
 
-/// The index of many dead letters stays small. `POSTBACK_TEST_LETTERS=1000000` with `--nocapture`, and no other test beside
-/// it, measures the search over so many: it prints times and memory.
+/// The index of many dead letters stays small. `POSTBACK_TEST_LETTERS=1000000` with `--nocapture`, and no other test
+/// beside it, measures the search over so many: it prints times and memory.
 #[test]
 fn the_index_of_many_dead_letters_holds_each_of_them_in_few_bytes() {
     let all: i64 = std::env::var("POSTBACK_TEST_LETTERS").ok().and_then(|n| n.parse().ok()).unwrap_or(50_000);

@@ -1,5 +1,5 @@
-//! Platforms that are files: each delivers its example through the sandbox, batches and tokens keep their promises, and a
-//! callback leads nowhere but to the platform's own hosts.
+//! Platforms that are files: each delivers its example through the sandbox, batches and tokens keep their promises, and
+//! a callback leads nowhere but to the platform's own hosts.
 
 use crate::support::event::{Event, Expect};
 use crate::support::ledger::Check;

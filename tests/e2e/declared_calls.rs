@@ -1,5 +1,5 @@
-//! Calls of a platform that is a file: asked for directly, in place of another platform's account that is broken, and with an
-//! answer of which no result can be made.
+//! Calls of a platform that is a file: asked for directly, in place of another platform's account that is broken, and
+//! with an answer of which no result can be made.
 
 use crate::support::event::{Event, Expect};
 use crate::support::ledger::Check;

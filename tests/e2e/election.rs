@@ -18,8 +18,9 @@ fn cluster(w: &mut World) -> &mut Cluster {
     w.cluster.as_mut().unwrap()
 }
 
-/// The log is cut below the worker's position and has grown past it when the worker sees it again, so that only the leader
-/// epochs tell that its records are others. Once for a worker that stood still meanwhile, once for one that starts after it.
+/// The log is cut below the worker's position and has grown past it when the worker sees it again, so that only the
+/// leader epochs tell that its records are others. Once for a worker that stood still meanwhile, once for one that
+/// starts after it.
 #[test]
 fn records_that_take_the_place_of_others_after_an_unclean_election_are_read() {
     let mut w = World::with("election", Setup { brokers: 3, partitions: 1, ..Setup::default() });

@@ -1,5 +1,5 @@
-//! What holds the position of a partition back is handed off, and what is handed off is written seldom and comes back in
-//! order.
+//! What holds the position of a partition back is handed off, and what is handed off is written seldom and comes back
+//! in order.
 
 use crate::support::ledger::Check;
 use crate::support::platform::{Action, Platform, Rule};

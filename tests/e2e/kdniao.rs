@@ -1,5 +1,5 @@
-//! The calls of 快递鸟 against its strict fake: one query at a time about a waybill, so many a day, and another account where
-//! the first one is broken.
+//! The calls of 快递鸟 against its strict fake: one query at a time about a waybill, so many a day, and another account
+//! where the first one is broken.
 
 use serde_json::{Value, json};
 use toml::Table;
@@ -37,7 +37,8 @@ fn accounts(port: u16, key: &str, more: &str) -> Table {
 }
 
 impl Played {
-    /// The platform knows the first account with its right key and the usual limit of a day; the worker has `key` and `more`.
+    /// The platform knows the first account with its right key and the usual limit of a day; the worker has `key` and
+    /// `more`.
     fn new(name: &str, key: &str, more: &str) -> Self {
         let mut w = World::new(name);
         let port = free_port();

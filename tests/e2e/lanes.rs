@@ -229,9 +229,9 @@ fn a_parking_topic_that_vanished_is_made_again_and_one_that_may_not_be_made_is_n
     read_at_most_twice(&w, &books, "acme-ps");
 }
 
-/// A parking topic that was made again is read from its beginning once the worker knows its new id. What it has read until
-/// then, as of the old topic, is read a second time. A write that was in flight when the topic vanished may stand there
-/// twice. So each copy there ends at most twice, all but one time as a duplicate, and nothing else is read again.
+/// A parking topic that was made again is read from its beginning once the worker knows its new id. What it has read
+/// until then, as of the old topic, is read a second time. A write that was in flight when the topic vanished may stand
+/// there twice. So each copy there ends at most twice, all but one time as a duplicate, and nothing else is read again.
 #[track_caller]
 fn read_at_most_twice(w: &World, books: &Books, account: &str) {
     let mut copies: HashMap<_, usize> = HashMap::new();

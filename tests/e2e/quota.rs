@@ -1,5 +1,5 @@
-//! A platform's own limits: that of a day holds until its midnight, also over a restart, and that of a minute until the next
-//! one.
+//! A platform's own limits: that of a day holds until its midnight, also over a restart, and that of a minute until the
+//! next one.
 
 use crate::support::event::{Event, Expect};
 use crate::support::records::Headers;

@@ -1,5 +1,5 @@
-//! The runbook as somebody at night follows it: each command of each page is run, against a worker in the state that the
-//! page is about, as far as a test can make it.
+//! The runbook as somebody at night follows it: each command of each page is run, against a worker in the state that
+//! the page is about, as far as a test can make it.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs;

@@ -122,8 +122,8 @@ pub fn mutants(rule: &Rule) -> Vec<(String, Rule)> {
         for other in others {
             let joined = |parts: &[(Kind, String)]| parts.iter().map(|(_, text)| text.as_str()).collect::<String>();
             let expr = match kind {
-                // One window stands in several places of a rule; of one that differs from the others nothing can be told
-                // as long as traffic is even.
+                // One window stands in several places of a rule; of one that differs from the others nothing can be
+                // told as long as traffic is even.
                 Kind::Range => rule.expr.replace(&format!("[{text}]"), &format!("[{other}]")),
                 _ => format!("{}{other}{}", joined(&parts[..at]), joined(&parts[at + 1..])),
             };

@@ -1,5 +1,5 @@
-//! `/dead-letters`: one by one, by page and by group, and the decisions of an operator on them. All clients share one search,
-//! which is in `crate::inspect::dead_letters`.
+//! `/dead-letters`: one by one, by page and by group, and the decisions of an operator on them. All clients share one
+//! search, which is in `crate::inspect::dead_letters`.
 
 use std::borrow::Cow;
 use std::sync::Arc;

@@ -1,4 +1,5 @@
-//! `/reconcile`: what became of a range of the input, read in the background, because it takes longer than an answer may.
+//! `/reconcile`: what became of a range of the input, read in the background, because it takes longer than an answer
+//! may.
 
 use std::sync::Arc;
 use std::time::Duration;

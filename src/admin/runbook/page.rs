@@ -1,4 +1,5 @@
-//! A page of the runbook as HTML: one file that needs no other, because whoever opens it at night may have lost the rest.
+//! A page of the runbook as HTML: one file that needs no other, because whoever opens it at night may have lost the
+//! rest.
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
@@ -12,7 +13,8 @@ pub(super) const MEDIA_TYPE: &str = "text/html; charset=utf-8";
 
 const STYLE: &str = include_str!("style.css");
 
-/// The policy of a page: no script, no other host, and only the style sheet inside the page, which is allowed by its hash.
+/// The policy of a page: no script, no other host, and only the style sheet inside the page, which is allowed by its
+/// hash.
 pub(super) fn policy() -> String {
     format!(
         "default-src 'none'; style-src 'sha256-{}'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'",

@@ -21,8 +21,8 @@ pub(super) fn secret_keys(config: &Config, account: &Account) -> Vec<String> {
     keys.into_iter().filter(|key| key.secret).map(|key| key.name).collect()
 }
 
-/// Whether one of two configurations of an account sends with other credentials. `secret` are the keys of its platform that
-/// hold one.
+/// Whether one of two configurations of an account sends with other credentials. `secret` are the keys of its platform
+/// that hold one.
 pub(super) fn has_other_credential(old: &Account, new: &Account, secret: &[String]) -> bool {
     let halves = |account: &Account| -> Vec<_> {
         let all = account.credentials.iter();

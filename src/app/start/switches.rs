@@ -11,8 +11,8 @@ use crate::operate::{Keys, orders};
 use crate::redis::health::Health;
 use crate::storm::board::Storms;
 
-/// Applies the switches, stopped topics and unplaced partitions in Redis before the first record is examined: an account
-/// that was paused or halted must not send, and a parked partition or a stopped topic must not be read.
+/// Applies the switches, stopped topics and unplaced partitions in Redis before the first record is examined: an
+/// account that was paused or halted must not send, and a parked partition or a stopped topic must not be read.
 pub async fn restore_switches(
     client: &::redis::Client,
     keys: &Keys,

@@ -40,8 +40,8 @@ pub(super) fn all(config: &Config) -> Result<Scan, Exit> {
     Ok(scan)
 }
 
-/// Looks at as many dead letters as the filter needs: if it has a limit, the search ends with the newest ones that match.
-/// Ctrl-C ends it, too. Standard error then says how many were looked at, and how to go on.
+/// Looks at as many dead letters as the filter needs: if it has a limit, the search ends with the newest ones that
+/// match. Ctrl-C ends it, too. Standard error then says how many were looked at, and how to go on.
 ///
 /// # Errors
 /// As for [`all`].

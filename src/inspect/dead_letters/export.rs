@@ -51,7 +51,8 @@ impl Export {
         }
     }
 
-    /// The lines of these dead letters, masked, with the headings if they are the first ones, also where there are none.
+    /// The lines of these dead letters, masked, with the headings if they are the first ones, also where there are
+    /// none.
     pub fn lines(self, letters: &[(DeadLetter, State)], first: bool) -> String {
         self.write(&letters.iter().map(|(letter, state)| object(letter, *state)).collect::<Vec<_>>(), first)
     }

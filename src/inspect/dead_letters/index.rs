@@ -1,10 +1,10 @@
 //! All dead letters as compact rows: the newest of each origin, their states, and selections, pages and counts of them
 //! (pure).
 //!
-//! A search fills the index from the end of each partition backwards, in rounds, so that the newest rows are there at once
-//! ([`Index::older`]); what arrives meanwhile comes behind ([`Index::newer`]). The rows hold no texts: labels are kept once
-//! for all rows that share them, and origin and trans_id as keyed hashes of 64 bits. One million rows take 39 MiB;
-//! the search ends at four million.
+//! A search fills the index from the end of each partition backwards, in rounds, so that the newest rows are there at
+//! once ([`Index::older`]); what arrives meanwhile comes behind ([`Index::newer`]). The rows hold no texts: labels are
+//! kept once for all rows that share them, and origin and trans_id as keyed hashes of 64 bits. One million rows take 39
+//! MiB; the search ends at four million.
 
 mod group;
 mod judge;
@@ -90,8 +90,8 @@ impl Index {
         self.partitions.entry(partition).or_insert(Partition { blocks: VecDeque::new(), from: end, end });
     }
 
-    /// Adds what a round of the search found from offset `from` up to what was there before. The letters are in the order
-    /// of their offsets.
+    /// Adds what a round of the search found from offset `from` up to what was there before. The letters are in the
+    /// order of their offsets.
     pub fn older(&mut self, partition: i32, from: i64, round: u32, letters: &[DeadLetter]) {
         let Some(known) = self.partitions.get_mut(&partition) else { return };
         let end = std::mem::replace(&mut known.from, from);
@@ -105,7 +105,8 @@ impl Index {
         }
     }
 
-    /// Adds what arrived behind the end of a partition, up to offset `end`. The letters are in the order of their offsets.
+    /// Adds what arrived behind the end of a partition, up to offset `end`. The letters are in the order of their
+    /// offsets.
     pub fn newer(&mut self, partition: i32, end: i64, letters: &[DeadLetter]) {
         let Some(known) = self.partitions.get_mut(&partition) else { return };
         let from = std::mem::replace(&mut known.end, end);

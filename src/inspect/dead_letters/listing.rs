@@ -69,7 +69,8 @@ pub struct SearchView {
     /// How many dead letters were looked at, of how many that are there.
     pub scanned: u64,
     pub total: u64,
-    /// Whether all were looked at, or as many of the newest as a search holds (4,000,000). Until then, more may be found, and asking again goes on with the search.
+    /// Whether all were looked at, or as many of the newest as a search holds (4,000,000). Until then, more may be
+    /// found, and asking again goes on with the search.
     pub done: bool,
     /// Why the search does not get on, or what it does not know; null: nothing is wrong.
     pub trouble: Option<String>,
@@ -173,8 +174,8 @@ pub async fn letter(scan: &Arc<Scan>, place: (i32, i64)) -> Result<Option<(Recor
     Ok(found.map(|record| (record, state)))
 }
 
-/// Waits for the first letters, and after a rest for what has arrived meanwhile. Then it returns the number under which it
-/// asked for that.
+/// Waits for the first letters, and after a rest for what has arrived meanwhile. Then it returns the number under which
+/// it asked for that.
 async fn begin(scan: &Arc<Scan>) -> Result<Option<u64>, ListingError> {
     let asked = scan.ask_anew_if_quiet();
     let ready = |progress: &Progress| progress.done || progress.rounds > 0;

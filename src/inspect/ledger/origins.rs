@@ -1,11 +1,11 @@
 //! Keeps what became of each record of one input topic. It takes receipts and dead letters in any order (pure).
 //!
 //! For each origin three things count: the strongest outcome of its receipts, the newest dead letter, and the largest
-//! number of declared re-sends. `delivered` is the strongest outcome, because an acceptance is a fact: a dead letter that
-//! was replayed and delivered is delivered. Then comes `suppressed`. Of `dead_lettered` and `duplicate` the newer one counts:
-//! a dead letter whose replay was confirmed by a worker that was killed before it wrote the receipt has a `duplicate` as its
-//! end. A record takes three bytes and what its reader knows of it, because a topic holds millions of records; only those that
-//! ended in one of these two ways take more.
+//! number of declared re-sends. `delivered` is the strongest outcome, because an acceptance is a fact: a dead letter
+//! that was replayed and delivered is delivered. Then comes `suppressed`. Of `dead_lettered` and `duplicate` the newer
+//! one counts: a dead letter whose replay was confirmed by a worker that was killed before it wrote the receipt has a
+//! `duplicate` as its end. A record takes three bytes and what its reader knows of it, because a topic holds millions
+//! of records; only those that ended in one of these two ways take more.
 
 use std::collections::{BTreeMap, HashMap};
 use std::ops::Range;
@@ -91,7 +91,8 @@ impl<T> Origin<T> {
         self.outcome.filter(|outcome| *outcome != Outcome::DeadLettered || self.dead_letter.is_some())
     }
 
-    /// Whether the record, if it is a call, must have a result: it was answered, or is a dead letter that could be read.
+    /// Whether the record, if it is a call, must have a result: it was answered, or is a dead letter that could be
+    /// read.
     pub fn needs_result(&self) -> bool {
         match self.end() {
             Some(Outcome::Delivered) => true,
@@ -164,7 +165,8 @@ impl<T: Copy + Default> Origins<T> {
         }
     }
 
-    /// Declares that this offset holds no event of its own: a replayed copy, whose end is that of its origin, or nothing.
+    /// Declares that this offset holds no event of its own: a replayed copy, whose end is that of its origin, or
+    /// nothing.
     pub fn leave_out(&mut self, place: Place) -> Option<Change<T>> {
         self.change(place, |origin| origin.left_out = true)
     }

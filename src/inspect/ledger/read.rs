@@ -59,8 +59,8 @@ pub fn dead_letter(record: &Record) -> Option<(String, Place, Reason)> {
     Some((letter.text("origin-topic")?.to_owned(), place, letter.reason()?))
 }
 
-/// Reads a record of a results topic and returns the input topic of the call and the place in it; `None`: no worker wrote
-/// it, or a further result of the call follows.
+/// Reads a record of a results topic and returns the input topic of the call and the place in it; `None`: no worker
+/// wrote it, or a further result of the call follows.
 pub fn final_result(record: &Record) -> Option<(String, Place)> {
     #[derive(Deserialize)]
     struct Written {

@@ -22,7 +22,8 @@ pub struct Reconciled {
     pub oldest_receipt_ms: Option<i64>,
     /// What was read of the input.
     pub partitions: Vec<ReadRange>,
-    /// Where nothing was produced in the range: what was looked at. Such a ledger balances, and says nothing. Else null.
+    /// Where nothing was produced in the range: what was looked at. Such a ledger balances, and says nothing. Else
+    /// null.
     pub empty: Option<EmptyRange>,
 }
 

@@ -1,5 +1,5 @@
-//! Reconciliations in the background of a worker, for clients that cannot wait for them: one at a time, each kept for an
-//! hour after its end, in the memory of this process alone.
+//! Reconciliations in the background of a worker, for clients that cannot wait for them: one at a time, each kept for
+//! an hour after its end, in the memory of this process alone.
 
 use std::sync::atomic::Ordering::Relaxed;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};

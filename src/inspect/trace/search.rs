@@ -21,8 +21,8 @@ const FIRST: i64 = 5_000;
 const LARGEST: i64 = 320_000;
 /// Of a partition that the event's key may lead to, a reading takes so many times more.
 const LIKELY: i64 = 8;
-/// The time around a hint that is read: the narrow one first, the wide one where the narrow one holds nothing. Clocks of
-/// replicas differ by less than five minutes (core.md section 8).
+/// The time around a hint that is read: the narrow one first, the wide one where the narrow one holds nothing. Clocks
+/// of replicas differ by less than five minutes (core.md section 8).
 const WIDTHS: [i64; 2] = [15_000, 600_000];
 
 /// How much of some topics was looked at.

@@ -157,8 +157,8 @@ impl Sources {
 }
 
 impl Sources {
-    /// The partitions of the dead letters if the event has no order: then its key is `platform:account:trans_id`. With an
-    /// order the key cannot be told from the trans_id.
+    /// The partitions of the dead letters if the event has no order: then its key is `platform:account:trans_id`. With
+    /// an order the key cannot be told from the trans_id.
     fn likely(&self, wanted: &Wanted, partitions: usize) -> BTreeSet<i32> {
         let partitions = i32::try_from(partitions).unwrap_or(i32::MAX);
         let accounts = self.accounts.values().filter(|account| wanted.may_be_of(account));

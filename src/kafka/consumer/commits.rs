@@ -164,8 +164,8 @@ impl Commits {
         self.confirmed_at = now;
     }
 
-    /// Handles the broker's answer to a survey that shows a new position of `owned`. Unlike a confirmation, it does not end
-    /// a stall.
+    /// Handles the broker's answer to a survey that shows a new position of `owned`. Unlike a confirmation, it does not
+    /// end a stall.
     pub(super) fn seen<W>(&mut self, owned: &mut Partition<W>, next: i64, now: Instant) {
         if owned.group.seen(next, self.stalled) && !self.stalled {
             self.confirmed(now);

@@ -53,9 +53,9 @@ impl GroupPosition {
         };
     }
 
-    /// Handles the position that the broker showed when it was asked, and returns whether it is taken as the confirmation
-    /// of a commit of ours. Another member's commit looks the same, unless it lies beyond what we stored. While sending is
-    /// `stalled`, only a position that equals all that we stored is taken as a confirmation.
+    /// Handles the position that the broker showed when it was asked, and returns whether it is taken as the
+    /// confirmation of a commit of ours. Another member's commit looks the same, unless it lies beyond what we stored.
+    /// While sending is `stalled`, only a position that equals all that we stored is taken as a confirmation.
     pub(super) fn seen(&mut self, next: i64, stalled: bool) -> bool {
         let stored = self.stored.map(NextOffset::get);
         let is_ours = stored.is_none_or(|stored| next == stored || (next < stored && !stalled));

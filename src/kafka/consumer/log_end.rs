@@ -17,8 +17,8 @@ impl LogEnd {
         self.high = Some(high);
     }
 
-    /// The client was asked when the partition stood at `position`: its last fetch saw this end, which may be older than
-    /// what the broker has stated.
+    /// The client was asked when the partition stood at `position`: its last fetch saw this end, which may be older
+    /// than what the broker has stated.
     pub(super) fn fetched(&mut self, high: Option<i64>, position: Option<i64>) {
         self.looked_at = high.and(position);
         self.high = high.max(self.high);

@@ -1,5 +1,5 @@
-//! One owned partition, as the polling thread keeps it: its state, and a part for each subject that has rules of its own.
-//! Here are the rules that join several of those parts.
+//! One owned partition, as the polling thread keeps it: its state, and a part for each subject that has rules of its
+//! own. Here are the rules that join several of those parts.
 
 use std::sync::Arc;
 use std::time::{Duration, Instant};

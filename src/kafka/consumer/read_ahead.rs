@@ -31,8 +31,8 @@ impl ReadAhead {
         fills
     }
 
-    /// Opens a full window, and returns whether it did. A pause drops what was fetched ahead, so it ends only when there
-    /// is some room again.
+    /// Opens a full window, and returns whether it did. A pause drops what was fetched ahead, so it ends only when
+    /// there is some room again.
     pub(super) fn open(&mut self, span: u64, most: u64) -> bool {
         let opens = self.full && span <= most / 4 * 3;
         self.full &= !opens;
@@ -44,8 +44,8 @@ impl ReadAhead {
 pub(super) fn judge(span: u64, unfinished: u64, most: u64) -> Judgement {
     let nearly_full = span * 100 > most * FULL;
     let mostly_finished = (span - unfinished.min(span)) * 100 > span * FINISHED;
-    // At the bound nothing more is read, so its blockers leave whatever their share is. There are never more of them than
-    // the process may hold unfinished, a tenth of the window.
+    // At the bound nothing more is read, so its blockers leave whatever their share is. There are never more of them
+    // than the process may hold unfinished, a tenth of the window.
     if (nearly_full && mostly_finished) || span >= most { Judgement::HandOff } else { Judgement::Fine }
 }
 

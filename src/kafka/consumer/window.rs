@@ -1,9 +1,10 @@
 //! Bounds how far a partition is read beyond its first unfinished record, and has what holds its position back handed
 //! off before the bound is reached.
 //!
-//! The bound protects no memory, because finished records are forgotten. It bounds what is read again after a crash, and
-//! keeps the committed position near the present: retention deletes what was never committed like anything else. It is
-//! ten times the bound of unfinished records, so that a request that hangs until its timeout fills no window by itself.
+//! The bound protects no memory, because finished records are forgotten. It bounds what is read again after a crash,
+//! and keeps the committed position near the present: retention deletes what was never committed like anything else. It
+//! is ten times the bound of unfinished records, so that a request that hangs until its timeout fills no window by
+//! itself.
 
 use std::sync::Arc;
 use std::time::{Duration, Instant};

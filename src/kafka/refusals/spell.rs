@@ -6,8 +6,8 @@ use std::time::{Duration, Instant};
 pub(super) const LONG: Duration = Duration::from_secs(10);
 /// The time between two records that try the topic while its records are put off.
 pub(super) const TRY_EVERY: Duration = Duration::from_secs(5);
-/// A record that was put off comes back from its tier within this time after it is due. Then it goes to its topic again,
-/// unless it can be sent to its platform by now. A failed write is remembered for this long too.
+/// A record that was put off comes back from its tier within this time after it is due. Then it goes to its topic
+/// again, unless it can be sent to its platform by now. A failed write is remembered for this long too.
 pub(super) const BACK_WITHIN: Duration = Duration::from_secs(60);
 
 /// Writes that were refused, with no accepted write between them.

@@ -6,7 +6,8 @@ use super::{AdminError, Cluster, TIMEOUT, block_on, options};
 use crate::kafka::access::{Readers, may_read, readers};
 
 impl Cluster {
-    /// Whether this user may read the topic (`None`: the brokers do not tell), and which users the rules of access name.
+    /// Whether this user may read the topic (`None`: the brokers do not tell), and which users the rules of access
+    /// name.
     ///
     /// # Errors
     /// See [`AdminError`].

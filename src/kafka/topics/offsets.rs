@@ -57,8 +57,8 @@ impl Offsets {
         Ok((!any.is_empty()).then_some(found))
     }
 
-    /// The same for each partition at a time of its own. `None`: it has no such record. A partition without an answer is left
-    /// out.
+    /// The same for each partition at a time of its own. `None`: it has no such record. A partition without an answer
+    /// is left out.
     ///
     /// # Errors
     /// See [`AdminError`].

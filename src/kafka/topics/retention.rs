@@ -1,5 +1,5 @@
-//! How long the topics that the worker reads keep their records, and since when they keep those that it cannot read. The
-//! retention is read again every minute, because an operator may change it at any time.
+//! How long the topics that the worker reads keep their records, and since when they keep those that it cannot read.
+//! The retention is read again every minute, because an operator may change it at any time.
 
 mod unread;
 
@@ -31,8 +31,9 @@ impl Retention {
         self.limits.lock().unwrap_or_else(PoisonError::into_inner).get(topic).copied()
     }
 
-    /// The timestamp of the first record at this offset or after it, epoch ms, by what the broker says of times: it may be
-    /// older than the record by a thousandth of the retention. `None`: it is asked for, and is known a few seconds later.
+    /// The timestamp of the first record at this offset or after it, epoch ms, by what the broker says of times: it may
+    /// be older than the record by a thousandth of the retention. `None`: it is asked for, and is known a few seconds
+    /// later.
     pub fn stored_ms(&self, topic: &str, partition: i32, offset: i64) -> Option<i64> {
         self.unread().stored_ms(topic, partition, offset)
     }
@@ -59,8 +60,8 @@ impl Retention {
     }
 }
 
-/// Starts to read the retention of every input, retry tier and parking topic, and what is asked for. It ends when nobody else holds
-/// `retention`.
+/// Starts to read the retention of every input, retry tier and parking topic, and what is asked for. It ends when
+/// nobody else holds `retention`.
 ///
 /// # Errors
 /// Fails if no thread can be started.

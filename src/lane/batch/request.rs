@@ -125,8 +125,8 @@ impl Batch<'_> {
         }
     }
 
-    /// Ends the records that were ready when the wait for their connection and slot panicked. If none was ready, those that
-    /// wait for an inline try end, so that the batch cannot panic again and again.
+    /// Ends the records that were ready when the wait for their connection and slot panicked. If none was ready, those
+    /// that wait for an inline try end, so that the batch cannot panic again and again.
     pub(super) fn panicked_before_sending(&mut self) {
         let items = if self.ready.is_empty() { &mut self.waiting } else { &mut self.ready };
         let items = std::mem::take(items);

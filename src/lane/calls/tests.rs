@@ -1,5 +1,5 @@
-//! Calls over a store, a broker and a platform. At the end of each test every call has its results, its offset is finished,
-//! and nothing of a call that only reads was declared.
+//! Calls over a store, a broker and a platform. At the end of each test every call has its results, its offset is
+//! finished, and nothing of a call that only reads was declared.
 
 use std::sync::Arc;
 use std::time::Duration;

@@ -5,8 +5,8 @@
 //! twice as many after every ten good answers, until the lane has all of its permits again.
 //!
 //! A request that fails for a record that was tried before tells of that record and not of the platform, as long as
-//! another request did well within the last ten seconds. Otherwise a few records that always fail would open the breaker
-//! of an account that works, because their repeated tries come together, and would keep it from the ramp.
+//! another request did well within the last ten seconds. Otherwise a few records that always fail would open the
+//! breaker of an account that works, because their repeated tries come together, and would keep it from the ramp.
 //!
 //! It judges what this process saw and forgets it with the process: replicas may see a platform differently.
 
@@ -103,8 +103,8 @@ impl Default for Breaker {
 }
 
 impl Breaker {
-    /// Takes the answer to one request. `is_probe`: it was the one record that was tried. `most`: all permits of the lane.
-    /// Answers to requests that were under way when the breaker opened change nothing.
+    /// Takes the answer to one request. `is_probe`: it was the one record that was tried. `most`: all permits of the
+    /// lane. Answers to requests that were under way when the breaker opened change nothing.
     pub fn report(&mut self, input: BreakerInput, is_probe: bool, most: usize, now: Instant) -> Change {
         let input = match input {
             BreakerInput::FailedAgain if !is_probe && self.did_well_lately(now) => return Change::None,

@@ -1,8 +1,8 @@
 //! How a halt ends by itself: one parked record is tried now and then, although its account is halted. If the platform
 //! accepts it, the halt ends.
 //!
-//! The coordinator grants the probe, because it asks Redis whether no other replica probes. The lane reports what came of
-//! it. Both lanes of an account share one probe.
+//! The coordinator grants the probe, because it asks Redis whether no other replica probes. The lane reports what came
+//! of it. Both lanes of an account share one probe.
 
 use std::sync::atomic::AtomicBool;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};

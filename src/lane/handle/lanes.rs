@@ -9,8 +9,8 @@ use crate::lane::handle::LaneHandle;
 use crate::lane::handle::occupancy::fill::All;
 use crate::slots::Slots;
 
-/// Records for several lanes of one thread, which hands them to each lane itself. Each message from another thread wakes a
-/// thread by a system call, and of many accounts a poll brings a record each.
+/// Records for several lanes of one thread, which hands them to each lane itself. Each message from another thread
+/// wakes a thread by a system call, and of many accounts a poll brings a record each.
 pub type Post = Vec<(Arc<LaneHandle>, Vec<Box<Delivery>>)>;
 
 /// All lanes, and the outboxes for records that end without a lane.

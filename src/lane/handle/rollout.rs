@@ -7,9 +7,9 @@ impl LaneHandle {
     /// Whether the event does not belong to the share of its account that is sent. It is judged anew each time, because
     /// the share may change.
     ///
-    /// What was sent once goes on, whatever the share is: a smaller share is about new events. So does a call that waits
-    /// for another account, which was judged before, what the redelivery loop takes out of the remainder, and what an
-    /// operator replayed: a replay is deliberate, and its run waits for the ends of its events.
+    /// What was sent once goes on, whatever the share is: a smaller share is about new events. So does a call that
+    /// waits for another account, which was judged before, what the redelivery loop takes out of the remainder, and
+    /// what an operator replayed: a replay is deliberate, and its run waits for the ends of its events.
     pub fn holds_back(&self, delivery: &Delivery) -> bool {
         let share = self.account().rollout;
         let envelope = &delivery.envelope;

@@ -100,8 +100,8 @@ impl Maker {
 }
 
 impl Refit {
-    /// Makes the added lanes known to other threads. From here on they take records, which wait until the lanes run. The
-    /// lanes of removed accounts are marked, and those of accounts that return are so no longer.
+    /// Makes the added lanes known to other threads. From here on they take records, which wait until the lanes run.
+    /// The lanes of removed accounts are marked, and those of accounts that return are so no longer.
     pub(super) fn add_to(&self, lanes: &Lanes) {
         for (index, in_force) in self.in_force.iter().enumerate() {
             lanes.get(index).set_removed(!in_force);

@@ -19,8 +19,8 @@ use crate::send::token::exchange;
 use crate::settle::outbox::Outbox;
 
 /// How many unused connections one thread keeps. Its accounts share them evenly, at least one for each. An unused
-/// connection is a socket and the state of its TLS. An account that needs more than its share makes them only after a wait,
-/// and the next sweep closes what it does not use.
+/// connection is a socket and the state of its TLS. An account that needs more than its share makes them only after a
+/// wait, and the next sweep closes what it does not use.
 const KEPT: usize = 1024;
 
 /// See the module.

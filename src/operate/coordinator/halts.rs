@@ -1,6 +1,6 @@
-//! Ends halts that have lost their cause. The owner of an account's parking topic tries one parked event now and then, one
-//! replica at a time; where the platform accepts it, the halt ends for all replicas. It ends too where another credential
-//! was loaded. A halt that waits for a person stays.
+//! Ends halts that have lost their cause. The owner of an account's parking topic tries one parked event now and then,
+//! one replica at a time; where the platform accepts it, the halt ends for all replicas. It ends too where another
+//! credential was loaded. A halt that waits for a person stays.
 
 use std::time::Duration;
 

@@ -13,8 +13,8 @@ enum Oldest {
 }
 
 /// The seconds until retention deletes the oldest unfinished record, counted from its timestamp; negative: it may be
-/// gone at any moment. Where nothing is unfinished, a record that arrives now has the whole retention. `stored_ms` tells the
-/// timestamp of a record that was not read, by its offset. `None`: not known.
+/// gone at any moment. Where nothing is unfinished, a record that arrives now has the whole retention. `stored_ms`
+/// tells the timestamp of a record that was not read, by its offset. `None`: not known.
 pub(super) fn headroom(
     p: &PartitionView,
     retention_ms: i64,

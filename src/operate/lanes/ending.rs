@@ -29,8 +29,8 @@ pub async fn put_off_probe(
     pipe.query_async(connection).await
 }
 
-/// Lets the replica `id` try parked events of a halted account for as long as `lock`. `false`: another one does, or it is
-/// too soon.
+/// Lets the replica `id` try parked events of a halted account for as long as `lock`. `false`: another one does, or it
+/// is too soon.
 ///
 /// # Errors
 /// Fails for the same reasons as [`pause`](crate::operate::lanes::pause).
@@ -46,8 +46,8 @@ pub async fn take_probe(
     Ok(wait_ms == 0)
 }
 
-/// Ends this halt of an account, with an audit entry. A pause stays. Returns `false` if the account is not halted any more,
-/// or if it was halted anew since.
+/// Ends this halt of an account, with an audit entry. A pause stays. Returns `false` if the account is not halted any
+/// more, or if it was halted anew since.
 ///
 /// # Errors
 /// Fails for the same reasons as [`pause`](crate::operate::lanes::pause).

@@ -145,8 +145,8 @@ pub struct Token {
     pub expires_in: String,
     pub expires_at_ms: String,
     pub refresh_expires_at_ms: String,
-    /// The share of a token's life after which it is refreshed: a number, or a template over `account`. Empty: ten minutes
-    /// before its end, or a fifth of its life before, if that is shorter.
+    /// The share of a token's life after which it is refreshed: a number, or a template over `account`. Empty: ten
+    /// minutes before its end, or a fifth of its life before, if that is shorter.
     pub refresh_ratio: Template,
     /// Whether the platform refuses to issue one, so that somebody has to authorise the account anew.
     pub failed: String,

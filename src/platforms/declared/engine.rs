@@ -95,8 +95,8 @@ impl Uses {
 /// A compiled expression.
 pub(super) struct Expr {
     inner: Compiled,
-    /// The same as a text. An `if` without `else` gives nothing, which prints as nothing; any other undefined value is an
-    /// error. Only printing tells the two apart.
+    /// The same as a text. An `if` without `else` gives nothing, which prints as nothing; any other undefined value is
+    /// an error. Only printing tells the two apart.
     printed: Option<Compiled>,
     /// The same without minijinja's machine, if it is simple enough.
     direct: Option<Direct>,

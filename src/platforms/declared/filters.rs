@@ -1,7 +1,7 @@
 //! The filters of contract section 10, beside those that minijinja brings along.
 //!
-//! A money filter passes on what is undefined or none, so that `{{ event.order.amount | yuan | default('') }}` and a JSON
-//! member of an event without an amount need no condition.
+//! A money filter passes on what is undefined or none, so that `{{ event.order.amount | yuan | default('') }}` and a
+//! JSON member of an event without an amount need no condition.
 
 mod digest;
 mod direct;

@@ -1,5 +1,6 @@
-//! Texts of declared platforms that live as long as the process: names of platforms and headers, fields of events, native
-//! events. Each distinct text is kept once, so that a file that is read again, or has changed, keeps next to nothing.
+//! Texts of declared platforms that live as long as the process: names of platforms and headers, fields of events,
+//! native events. Each distinct text is kept once, so that a file that is read again, or has changed, keeps next to
+//! nothing.
 
 use std::collections::HashSet;
 use std::sync::{LazyLock, Mutex, PoisonError};

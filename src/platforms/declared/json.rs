@@ -1,5 +1,5 @@
-//! The JSON of an event as expressions see it: each object is split only when a member of it is asked for. What is written
-//! out again is written as it was published.
+//! The JSON of an event as expressions see it: each object is split only when a member of it is asked for. What is
+//! written out again is written as it was published.
 
 mod absence;
 mod outline;
@@ -76,7 +76,8 @@ impl JsonObject {
         self.document.raw.get(member.value.clone()).unwrap_or_default()
     }
 
-    /// Whether a member counts as there. Null is the same as absent, and so is an empty text where that counts as absent.
+    /// Whether a member counts as there. Null is the same as absent, and so is an empty text where that counts as
+    /// absent.
     fn is_there(&self, member: &Member, empty_is_absent: bool) -> bool {
         let raw = self.value_of(member);
         raw != b"null" && !(empty_is_absent && is_blank(raw))
@@ -209,8 +210,8 @@ impl JsonObject {
         Some(found)
     }
 
-    /// What stands at a dotted path of names, for what is evaluated directly: undefined where nothing does. `None`: only
-    /// minijinja knows what it is.
+    /// What stands at a dotted path of names, for what is evaluated directly: undefined where nothing does. `None`:
+    /// only minijinja knows what it is.
     pub fn operand(&self, path: &str) -> Option<Operand<'_>> {
         let (at, member) = match self.find(path) {
             Found::Member(at, member) => (at, member),

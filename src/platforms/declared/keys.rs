@@ -24,8 +24,8 @@ impl Program {
         own.chain(token.iter().map(|name| (*name).to_owned())).collect()
     }
 
-    /// Reads the keys of an account, with their defaults; problems of single keys are reported on the way. `addresses` gets
-    /// those that state a whole URL.
+    /// Reads the keys of an account, with their defaults; problems of single keys are reported on the way. `addresses`
+    /// gets those that state a whole URL.
     ///
     /// # Errors
     /// Keys that are missing.

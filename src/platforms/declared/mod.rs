@@ -1,7 +1,7 @@
 //! Platforms that need no code: each is one TOML file (contract section 10).
 //!
-//! [`Definition`] is such a file as it is written. The sandbox plays a declared platform from the same structs, and shares
-//! nothing else with this folder.
+//! [`Definition`] is such a file as it is written. The sandbox plays a declared platform from the same structs, and
+//! shares nothing else with this folder.
 
 mod answer_json;
 mod blobs;

@@ -11,8 +11,8 @@ use crate::config::read::Rest;
 use crate::platforms::description::{Description, KeyDescription, Unconfirmed};
 use crate::platforms::{Configured, Platform, Problem};
 
-/// Compiled files by their text, as long as something uses them: a file that is read again is the same platform, and what
-/// a changed file was before is gone with the last account of it.
+/// Compiled files by their text, as long as something uses them: a file that is read again is the same platform, and
+/// what a changed file was before is gone with the last account of it.
 static COMPILED: LazyLock<Mutex<HashMap<String, Weak<DeclaredPlatform>>>> = LazyLock::new(Mutex::default);
 
 /// A compiled file.

@@ -11,7 +11,8 @@ use minijinja::{Error, ErrorKind, Value};
 use super::json::{JsonObject, compact, pairs, split_list};
 use crate::event::whole;
 
-/// A decimal number that was made of whole ones: no double stands between. In a text it is its digits, in JSON a number.
+/// A decimal number that was made of whole ones: no double stands between. In a text it is its digits, in JSON a
+/// number.
 #[derive(Debug)]
 pub(super) struct Decimal(pub String);
 
@@ -75,8 +76,8 @@ pub(super) fn quoted(text: &str, out: &mut String) {
     out.push_str(&serde_json::to_string(text).unwrap_or_default());
 }
 
-/// Appends a value as compact JSON. `canonical`: with the members of objects in the order of their names, and numbers by
-/// their value.
+/// Appends a value as compact JSON. `canonical`: with the members of objects in the order of their names, and numbers
+/// by their value.
 pub(super) fn json(value: &Value, canonical: bool, out: &mut String) -> Result<(), Error> {
     if let Some(object) = value.downcast_object_ref::<JsonObject>() {
         raw(object.raw(), canonical, out);

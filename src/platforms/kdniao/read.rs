@@ -10,8 +10,8 @@ use crate::platforms::quota::until_next_day;
 use crate::platforms::reading::HttpAnswer;
 use crate::redact::mask_sentence;
 
-/// Words of `Reason` that say that the account cannot ask at all. The platform has no codes, and no list of its texts is
-/// public (PUBLIC section 5): any other refusal is retried, and counted as unclassified.
+/// Words of `Reason` that say that the account cannot ask at all. The platform has no codes, and no list of its texts
+/// is public (PUBLIC section 5): any other refusal is retried, and counted as unclassified.
 const HALTS: [(&str, &str); 5] = [
     ("签名", "the signature is refused: check the API key and `data_sign`"),
     ("DataSign", "the signature is refused: check the API key and `data_sign`"),
@@ -20,7 +20,8 @@ const HALTS: [(&str, &str); 5] = [
     ("次数", "the number of queries is used up"),
 ];
 
-/// With one of these, used-up queries are those of a day: they come back at midnight, so that nothing has to be resumed.
+/// With one of these, used-up queries are those of a day: they come back at midnight, so that nothing has to be
+/// resumed.
 const OF_A_DAY: [&str; 6] = ["今日", "今天", "当日", "当天", "每日", "每天"];
 const USED_UP: &str = "次数";
 
@@ -35,8 +36,8 @@ const PERSONAL: [(&str, PersonalKind); 7] = [
     ("Callback", PersonalKind::Value),
 ];
 
-/// The answer as the platform gave it, with the names of its states beside their numbers: `state_name`, and `state_ex_name` where
-/// there is a `StateEx`; null for a number that no table lists.
+/// The answer as the platform gave it, with the names of its states beside their numbers: `state_name`, and
+/// `state_ex_name` where there is a `StateEx`; null for a number that no table lists.
 pub(super) fn read(http: &HttpAnswer<'_>) -> CallReading {
     let Ok(Value::Object(mut body)) = serde_json::from_slice(http.body) else { return CallReading::Nothing };
     let reason = text(&body, "Reason");

@@ -20,7 +20,8 @@ pub(super) enum Name {
     AdReport,
 }
 
-/// A parameter that the platform's text wants with every call; the signature is not one of them, as it travels in a header.
+/// A parameter that the platform's text wants with every call; the signature is not one of them, as it travels in a
+/// header.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Common {
     Method,

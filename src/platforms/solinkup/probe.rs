@@ -1,4 +1,5 @@
-//! Which signature the platform accepts (SPEC 4.3), tried on the list of templates: it reads, and needs no access token.
+//! Which signature the platform accepts (SPEC 4.3), tried on the list of templates: it reads, and needs no access
+//! token.
 
 use std::sync::Arc;
 

@@ -1,5 +1,5 @@
-//! The signature. The platform's own text, its example and its sample code contradict each other (SPEC 4.3), so every part of
-//! the recipe is a setting, and none of them is decided here.
+//! The signature. The platform's own text, its example and its sample code contradict each other (SPEC 4.3), so every
+//! part of the recipe is a setting, and none of them is decided here.
 
 use std::fmt::Write as _;
 use std::ops::Range;
@@ -148,7 +148,8 @@ impl Recipe {
     }
 }
 
-/// How a member of the body is written in the text: a text as it is, everything else as canonical JSON. `None`: it is empty.
+/// How a member of the body is written in the text: a text as it is, everything else as canonical JSON. `None`: it is
+/// empty.
 pub(super) fn signed_value(value: &Value) -> Option<String> {
     match value {
         Value::Null => None,
@@ -157,8 +158,8 @@ pub(super) fn signed_value(value: &Value) -> Option<String> {
     }
 }
 
-/// JSON as the platform's text asks for it: keys in order at every level, no useless decimals, nothing escaped that need not
-/// be.
+/// JSON as the platform's text asks for it: keys in order at every level, no useless decimals, nothing escaped that
+/// need not be.
 pub(super) fn canonical_json(value: &Value) -> String {
     let mut text = String::new();
     write_canonical(value, &mut text);

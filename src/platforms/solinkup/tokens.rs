@@ -1,5 +1,5 @@
-//! Access tokens: issued for an authorisation code, renewed with the refresh token (SPEC 4.7). Both end, and in the platform's
-//! own sample the refresh token does so first.
+//! Access tokens: issued for an authorisation code, renewed with the refresh token (SPEC 4.7). Both end, and in the
+//! platform's own sample the refresh token does so first.
 
 use std::sync::Arc;
 

@@ -172,8 +172,8 @@ impl<'a> Run<'a> {
         }
     }
 
-    /// Counts what was done, and learns what operators want. It goes on until Redis has answered: what was published has to
-    /// be counted.
+    /// Counts what was done, and learns what operators want. It goes on until Redis has answered: what was published
+    /// has to be counted.
     async fn advance(&mut self, done: &[Done], end: Option<(State, Option<Stopped>)>) -> RedisResult<Option<Left>> {
         let waiting = std::mem::take(&mut self.waiting);
         let step = Step { done, waiting: &waiting, end: end.clone(), now_ms: now_ms() };

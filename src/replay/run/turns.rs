@@ -62,8 +62,8 @@ impl Turns {
         self.done = done;
     }
 
-    /// Takes at most `most` dead letters, one of each account in turn, and of an account at most as many as `allowed` says
-    /// of it.
+    /// Takes at most `most` dead letters, one of each account in turn, and of an account at most as many as `allowed`
+    /// says of it.
     pub fn take(&mut self, most: usize, allowed: &dyn Fn(&str) -> usize) -> Vec<(Arc<str>, Place)> {
         let mut left: Vec<usize> = self.queues.iter().map(|queue| allowed(&queue.account)).collect();
         let mut taken = Vec::new();

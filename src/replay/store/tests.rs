@@ -1,5 +1,5 @@
-//! Tests the scripts and what is read back, against the store in this process. `tests/store.rs` compares the scripts with
-//! those of a real Redis.
+//! Tests the scripts and what is read back, against the store in this process. `tests/store.rs` compares the scripts
+//! with those of a real Redis.
 
 use super::progress::{Did, Done, Found, Step, advance, release_lock, running, take_lock};
 use super::*;

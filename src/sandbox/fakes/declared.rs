@@ -1,9 +1,9 @@
 //! Declared platforms: what a platform's file states is what its fake demands.
 //!
-//! The fake reads the file by itself and shares no code with the worker: not the loader, not the language, not the digests.
-//! It does not know the event that a request came from. So it reads the file's templates backwards (`matching`), judges
-//! the rules of `[require]` and `[check]` as far as the request shows what they are about, and computes signatures
-//! forwards, over the bytes that arrived. Its answers are those in the file's `[[test]]`s.
+//! The fake reads the file by itself and shares no code with the worker: not the loader, not the language, not the
+//! digests. It does not know the event that a request came from. So it reads the file's templates backwards
+//! (`matching`), judges the rules of `[require]` and `[check]` as far as the request shows what they are about, and
+//! computes signatures forwards, over the bytes that arrived. Its answers are those in the file's `[[test]]`s.
 
 mod answers;
 mod check;

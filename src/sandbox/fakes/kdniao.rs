@@ -1,8 +1,8 @@
 //! 快递鸟: track queries and subscriptions, the checks of the platform and its answers.
 //!
-//! The platform documents no codes: every refusal says `Success: false` and a text in `Reason`. The texts here are invented, with
-//! the words that the public sources name. What a parcel has been through follows from its waybill: the last digit of it is the
-//! state (`0` to `4`), and any other one is a parcel in transit.
+//! The platform documents no codes: every refusal says `Success: false` and a text in `Reason`. The texts here are
+//! invented, with the words that the public sources name. What a parcel has been through follows from its waybill: the
+//! last digit of it is the state (`0` to `4`), and any other one is a parcel in transit.
 
 mod account;
 mod query;

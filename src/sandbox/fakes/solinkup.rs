@@ -1,5 +1,5 @@
-//! 数环通: calls with an answer. It checks who asks (app, time, signature, token), then what is asked, in the platform's order,
-//! and answers in the envelope of the call: its own, that of 抖店 or that of 巨量千川.
+//! 数环通: calls with an answer. It checks who asks (app, time, signature, token), then what is asked, in the platform's
+//! order, and answers in the envelope of the call: its own, that of 抖店 or that of 巨量千川.
 //!
 //! Orders, reports and decrypted texts are made up from what is asked, so that the same question has the same answer.
 //! An order whose number begins with `closed` may not be decrypted (`err_no` 200001).

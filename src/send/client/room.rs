@@ -1,8 +1,8 @@
 //! Memory for long answers, shared by all lanes of the process.
 //!
 //! An answer that stays short needs none: there are only as many as there are permits. A longer one waits for its room
-//! before it is read on, and the connection waits with it. It takes all the room that it may need at once, so that no two
-//! answers wait for each other. What it turns out not to need is given back as soon as it is read.
+//! before it is read on, and the connection waits with it. It takes all the room that it may need at once, so that no
+//! two answers wait for each other. What it turns out not to need is given back as soon as it is read.
 
 use std::sync::{Arc, LazyLock};
 

@@ -44,8 +44,8 @@ impl Seal {
         Ok(Self { key: LessSafeKey::new(key), random: SystemRandom::new() })
     }
 
-    /// Uses the one random key of this process, for a store that ends with the process: both lanes of an account read the
-    /// same record. `None`: the system has no random bytes.
+    /// Uses the one random key of this process, for a store that ends with the process: both lanes of an account read
+    /// the same record. `None`: the system has no random bytes.
     pub fn of_this_process() -> Option<Self> {
         static KEY: OnceLock<[u8; KEY_LENGTH]> = OnceLock::new();
         let random = SystemRandom::new();

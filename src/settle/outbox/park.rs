@@ -1,4 +1,5 @@
-//! Parks records, and keeps back those that a gray release does not send yet. If a parking topic has refused for long, its records wait in a tier instead.
+//! Parks records, and keeps back those that a gray release does not send yet. If a parking topic has refused for long,
+//! its records wait in a tier instead.
 
 use std::time::{Duration, Instant};
 
@@ -45,8 +46,8 @@ impl Outbox {
         self.write_waiting(delivery, guard, (&topic, None), &named, asked_ms).await;
     }
 
-    /// Writes a record that the gray release of its account does not send yet to the remainder. It holds no claim. There it
-    /// waits for the share alone, so it is not parked, and counts as neither parked nor retried for long.
+    /// Writes a record that the gray release of its account does not send yet to the remainder. It holds no claim.
+    /// There it waits for the share alone, so it is not parked, and counts as neither parked nor retried for long.
     pub async fn hold_back(&self, mut delivery: Box<Delivery>) {
         let Subject::Ready(ready) = &delivery.subject else { return delivery.ack.complete(End::Returned) };
         let partition = partition_of(&ready.trans_id);
@@ -86,8 +87,8 @@ impl Outbox {
         delivery.ack.complete(End::Parked);
     }
 
-    /// Parks a record whose account is broken, unless it is a call and another account may answer it: that one makes the next
-    /// visit. After the last one it parks for its own account.
+    /// Parks a record whose account is broken, unless it is a call and another account may answer it: that one makes
+    /// the next visit. After the last one it parks for its own account.
     pub async fn park_broken(&self, mut delivery: Box<Delivery>, guard: Option<ClaimGuard>) {
         let next = delivery.envelope.alternate + 1;
         let Subject::Ready(ready) = &delivery.subject else { return delivery.ack.complete(End::Returned) };

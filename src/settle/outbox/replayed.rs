@@ -16,13 +16,13 @@ const FIRST_PAUSE: Duration = Duration::from_millis(50);
 const LONGEST_PAUSE: Duration = Duration::from_secs(1);
 
 impl Outbox {
-    /// Counts the end of a replayed record, and repeats that until it works. An account that delivers without Redis does not
-    /// wait for it: the count waits in memory.
+    /// Counts the end of a replayed record, and repeats that until it works. An account that delivers without Redis
+    /// does not wait for it: the count waits in memory.
     pub(super) async fn count_replayed(&self, delivery: &Delivery, outcome: Outcome, died: Option<Died<'_>>) {
         let Some(counted) = Counted::of(delivery, outcome, died) else { return };
         let waits = delivery.when_unavailable() == WhenUnavailable::Hold;
-        // The next reader of a record that was given back counts its end. Only a delivery counts here as well, because it is
-        // a fact, and that reader finds a duplicate.
+        // The next reader of a record that was given back counts its end. Only a delivery counts here as well, because
+        // it is a fact, and that reader finds a duplicate.
         let is_gone = || delivery.ack.assignment().is_gone();
         let (mut again, mut pause) = (is_gone() || delivery.is_read_again, FIRST_PAUSE);
         loop {

@@ -1,5 +1,5 @@
-//! Results of calls on their way to Kafka: acknowledged by all replicas before the claim is confirmed and before the offset
-//! of the call passes.
+//! Results of calls on their way to Kafka: acknowledged by all replicas before the claim is confirmed and before the
+//! offset of the call passes.
 
 use crate::delivery::{Delivery, ReplyTo, Subject};
 use crate::envelope::Copy;
@@ -41,8 +41,8 @@ impl Outbox {
         self.publish_result(delivery, &reply, &written, || delivery.ack.assignment().is_gone()).await
     }
 
-    /// Publishes a result until all replicas have it, or `is_over`. It gives up only if the topic refuses even the last form
-    /// by size, because every record has to end.
+    /// Publishes a result until all replicas have it, or `is_over`. It gives up only if the topic refuses even the last
+    /// form by size, because every record has to end.
     async fn publish_result(
         &self,
         delivery: &Delivery,

@@ -1,6 +1,6 @@
-//! The ledger that closes a test: what was published, against what the platform took, the receipts and the dead letters.
-//! It is kept per origin, and per identity at the platform where copies are counted. A test that does not end here
-//! proves nothing.
+//! The ledger that closes a test: what was published, against what the platform took, the receipts and the dead
+//! letters. It is kept per origin, and per identity at the platform where copies are counted. A test that does not end
+//! here proves nothing.
 
 use super::event::{Event, Expect};
 use super::platform::Request;
@@ -199,7 +199,8 @@ impl Books {
             return problems;
         };
         let settled: Vec<&str> = all.iter().copied().filter(|o| *o != "duplicate").collect();
-        // Two members may both have sent one event, where one of them was thought dead: both say so, and one declares it.
+        // Two members may both have sent one event, where one of them was thought dead: both say so, and one declares
+        // it.
         let repeats = settled.iter().all(|o| *o == "dead_lettered")
             || settled.iter().all(|o| *o == "delivered") && settled.len() as u64 <= 1 + ends.resends();
         if !check.disturbed && all.len() > 1 {

@@ -1,6 +1,6 @@
 //! A scripted ad platform: one listener per account, so that the account is known even where the credentials are wrong.
-//! Every request is written down before it is answered, whether or not the worker gets to know the answer. What a request
-//! is worth and what the platform says to it is the sandbox's fake; when and whether it is said is the test's.
+//! Every request is written down before it is answered, whether or not the worker gets to know the answer. What a
+//! request is worth and what the platform says to it is the sandbox's fake; when and whether it is said is the test's.
 
 use postback::sandbox::{Answer, Directory, Fake, Judgement, Request as Raw, SandboxAccount};
 use serde_json::{Value, json};

@@ -142,7 +142,8 @@ impl Publisher {
         use sys::rd_kafka_vtype_t::*;
         let (key, key_len) = raw(key);
         let (value, value_len) = raw(value);
-        // SAFETY: the caller keeps topic, key, value and headers alive; the variadic list is typed as the C header says.
+        // SAFETY: the caller keeps topic, key, value and headers alive; the variadic list is typed as the C header
+        // says.
         unsafe {
             let list = sys::rd_kafka_headers_new(headers.len());
             for (name, value) in headers {
@@ -261,7 +262,8 @@ impl TopicLog {
             }
         }
         if ends.iter().any(|(p, end)| self.next[p] < *end) {
-            // A client that was once told that nobody leads a partition may never read it again (librdkafka, issue 5430).
+            // A client that was once told that nobody leads a partition may never read it again (librdkafka, issue
+            // 5430).
             (self.consumer, self.assigned) = (self.config.create().unwrap(), 0);
         }
         &self.records

@@ -26,8 +26,8 @@ pub struct Walk {
 }
 
 impl Walk {
-    /// Begins a walk. The search has to be complete, as [`Scan::fresh`] makes it. `all` takes every dead letter, not only
-    /// the newest of each origin. A limit of the filter takes the newest ones.
+    /// Begins a walk. The search has to be complete, as [`Scan::fresh`] makes it. `all` takes every dead letter, not
+    /// only the newest of each origin. A limit of the filter takes the newest ones.
     pub fn new(scan: Arc<Scan>, filter: Filter, all: bool) -> Self {
         Self { scan, filter, all, cursor: None, places: VecDeque::new(), is_last: false }
     }
@@ -37,8 +37,8 @@ impl Walk {
         self.scan.index().count(&self.filter, self.all)
     }
 
-    /// Reads the next ones; empty: there are no more. What retention has deleted meanwhile is left out. It blocks: call it
-    /// on a plain thread.
+    /// Reads the next ones; empty: there are no more. What retention has deleted meanwhile is left out. It blocks: call
+    /// it on a plain thread.
     ///
     /// # Errors
     /// Kafka does not answer, or the search has begun anew, so that the walk cannot go on.

@@ -1,4 +1,5 @@
-//! Finds the newest row of each origin: a hash table that holds only the numbers of rows, because the rows have the hashes.
+//! Finds the newest row of each origin: a hash table that holds only the numbers of rows, because the rows have the
+//! hashes.
 
 use super::rows::RowRef;
 
@@ -14,8 +15,8 @@ pub(super) struct Newest {
 }
 
 impl Newest {
-    /// The slot of this origin: the one that holds its row, or the free one where it belongs. `hash_of` tells the hash of
-    /// the origin of a row.
+    /// The slot of this origin: the one that holds its row, or the free one where it belongs. `hash_of` tells the hash
+    /// of the origin of a row.
     fn slot(&self, hash: u64, hash_of: impl Fn(RowRef) -> u64) -> usize {
         let mask = self.slots.len() - 1;
         let mut at = (hash as usize) & mask;

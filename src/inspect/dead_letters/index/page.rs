@@ -1,9 +1,9 @@
 //! Pages of a selection, newest first, that neither repeat nor hide a dead letter while the index grows.
 //!
-//! Once the search is done, the order is that of the ranks, and a cursor is the rank where a page ended. While the search
-//! goes on, an older page may still turn out to lack a letter that is newer than its last one. So until then the order is that
-//! of the rounds of the search, and within a round that of the ranks. A walk through the pages keeps the order in which it
-//! began.
+//! Once the search is done, the order is that of the ranks, and a cursor is the rank where a page ended. While the
+//! search goes on, an older page may still turn out to lack a letter that is newer than its last one. So until then the
+//! order is that of the rounds of the search, and within a round that of the ranks. A walk through the pages keeps the
+//! order in which it began.
 
 use std::cmp::Reverse;
 use std::collections::BinaryHeap;

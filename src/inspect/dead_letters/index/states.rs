@@ -34,8 +34,8 @@ impl Cover {
     /// Whether the discard marks the dead letter at this place. `fits` says whether the other parts of the filter do.
     ///
     /// A discard takes the letters in the state that its filter names, open ones if it names none. So a letter that was
-    /// replayed is `replayed`, whether the discard was made before or after, and `discarded` only where the discard meant
-    /// the replayed ones.
+    /// replayed is `replayed`, whether the discard was made before or after, and `discarded` only where the discard
+    /// meant the replayed ones.
     pub(super) fn covers(&self, (partition, offset): (i32, i64), replayed: bool, fits: impl FnOnce() -> bool) -> bool {
         match self {
             Cover::Items(places) => !replayed && places.contains(&(partition, offset)),
@@ -53,7 +53,8 @@ impl Cover {
 
 #[derive(Default)]
 pub(super) struct States {
-    /// By partition and number of the chunk, as Redis keeps them: the first offset is the highest bit of the first byte.
+    /// By partition and number of the chunk, as Redis keeps them: the first offset is the highest bit of the first
+    /// byte.
     pub(super) replayed: BTreeMap<(i32, i64), Box<[u8]>>,
     pub(super) discards: Vec<Discard>,
     pub(super) claims_lost_ms: Option<i64>,

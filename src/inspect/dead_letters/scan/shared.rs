@@ -66,8 +66,8 @@ impl Default for Progress {
 pub const SKEW_MS: i64 = 60_000;
 
 impl Progress {
-    /// How many of those that were left out because of the bound a filter may select. What it selects by a time at which
-    /// everything was looked at is complete.
+    /// How many of those that were left out because of the bound a filter may select. What it selects by a time at
+    /// which everything was looked at is complete.
     pub fn left_out_of(&self, filter: &Filter) -> u64 {
         let settled_ms = self.settled_ms.saturating_add(SKEW_MS);
         if filter.since.is_some_and(|since| since >= settled_ms) { 0 } else { self.left_out }

@@ -1,5 +1,5 @@
-//! How the thread of the search waits: for Kafka, for time to pass, and for somebody to ask. Each wait ends early when the
-//! process ends or nobody is interested any more.
+//! How the thread of the search waits: for Kafka, for time to pass, and for somebody to ask. Each wait ends early when
+//! the process ends or nobody is interested any more.
 
 use std::time::{Duration, Instant};
 

@@ -1,5 +1,5 @@
-//! Since when Kafka keeps a record that the worker has not read, because its partition is parked, its topic is stopped, or it
-//! was assigned a moment ago.
+//! Since when Kafka keeps a record that the worker has not read, because its partition is parked, its topic is stopped,
+//! or it was assigned a moment ago.
 //!
 //! The broker says at which offset a time begins, not which time an offset has. So the time is searched for by halving,
 //! for all partitions at once: ten questions, once per position.
@@ -68,10 +68,10 @@ impl Unread {
     }
 }
 
-/// Searches for the times of all these records. `ask` answers, for partitions and times, the first offset whose record is
-/// not older, or that there is none. What it does not answer is left out. A time that is found is never later than the
-/// record's own, as long as the records of a partition are in the order of their times; what is older than the retention
-/// counts as old as that.
+/// Searches for the times of all these records. `ask` answers, for partitions and times, the first offset whose record
+/// is not older, or that there is none. What it does not answer is left out. A time that is found is never later than
+/// the record's own, as long as the records of a partition are in the order of their times; what is older than the
+/// retention counts as old as that.
 pub(super) fn search<E>(
     sought: Vec<Sought>,
     now_ms: i64,

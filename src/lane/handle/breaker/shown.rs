@@ -53,8 +53,8 @@ impl ShownBreaker {
         &self.breaker
     }
 
-    /// The lane's state as far as the breaker decides it, since when (epoch ms), and why. `has_probe`: a record is being
-    /// tried.
+    /// The lane's state as far as the breaker decides it, since when (epoch ms), and why. `has_probe`: a record is
+    /// being tried.
     pub fn explain(&self, has_probe: bool, now: Instant) -> (LaneState, i64, String) {
         let seconds = whole_seconds(self.breaker.due_in(now));
         let next = match self.breaker.state(now) {

@@ -10,9 +10,11 @@ use crate::platforms::call::PersonalKind;
 #[derive(Clone, Debug, Default, Deserialize)]
 #[serde(default)]
 pub struct CallPart {
-    /// Whoever writes the file vouches that the request changes nothing: a call is made again if its answer does not come.
+    /// Whoever writes the file vouches that the request changes nothing: a call is made again if its answer does not
+    /// come.
     pub reads_only: bool,
-    /// Every member that `args` of an event may have, with the expression that says when it must be there. Empty: never.
+    /// Every member that `args` of an event may have, with the expression that says when it must be there. Empty:
+    /// never.
     pub args: Ordered<String>,
     /// As `[check]`; judged after `args`.
     pub check: Ordered<Check>,
@@ -21,8 +23,8 @@ pub struct CallPart {
     pub answer: Option<Answer>,
     /// An expression over the answer: what the platform says in its own words.
     pub message: String,
-    /// `data` of the result: its texts are templates over the answer and the event, as those of `json` are. A value that is
-    /// undefined makes the answer one that cannot be read, unless its expression can do without it.
+    /// `data` of the result: its texts are templates over the answer and the event, as those of `json` are. A value
+    /// that is undefined makes the answer one that cannot be read, unless its expression can do without it.
     pub result: Option<Shape>,
     /// Where personal data stands in the result (`Traces.*.AcceptStation`), and what it is.
     pub personal: Ordered<PersonalKind>,

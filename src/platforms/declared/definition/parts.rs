@@ -59,8 +59,8 @@ pub struct Sign {
     pub value: String,
 }
 
-/// `[answer]`: expressions over `status`, `headers`, `body` (JSON or none) and `text`. The first that holds is its class, in
-/// this order.
+/// `[answer]`: expressions over `status`, `headers`, `body` (JSON or none) and `text`. The first that holds is its
+/// class, in this order.
 #[derive(Clone, Debug, Default, Deserialize)]
 #[serde(default)]
 pub struct Answer {
@@ -68,8 +68,8 @@ pub struct Answer {
     pub refresh: String,
     pub halt: String,
     pub throttled: String,
-    /// The limit of the minute is used up: nothing is sent before the next one. It is asked of every answer, also of one
-    /// that delivers.
+    /// The limit of the minute is used up: nothing is sent before the next one. It is asked of every answer, also of
+    /// one that delivers.
     pub minute: String,
     /// Of a throttled answer: the limit of the day is used up. The account waits for midnight in the zone `tz`.
     pub day: String,

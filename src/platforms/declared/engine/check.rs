@@ -1,5 +1,5 @@
-//! Compiles the expressions and templates of a file. Whatever is wrong with one is a problem with its key and its place inside
-//! the text; nothing waits for the first event.
+//! Compiles the expressions and templates of a file. Whatever is wrong with one is a problem with its key and its place
+//! inside the text; nothing waits for the first event.
 
 use std::cell::RefCell;
 use std::collections::HashSet;
@@ -151,8 +151,8 @@ impl Compiler<'_> {
         self.account.iter().any(|key| key == path || below(key, path) || below(path, key))
     }
 
-    /// Reports filters and tests that do not exist: minijinja itself would notice them at the first event. Whether one of
-    /// the filters refuses some events.
+    /// Reports filters and tests that do not exist: minijinja itself would notice them at the first event. Whether one
+    /// of the filters refuses some events.
     fn filters(&self, key: &str, text: &str, offset: usize) -> bool {
         let mut refuses = false;
         for (at, is_test, name) in called(text) {

@@ -1,8 +1,8 @@
-//! The commonest expressions, evaluated without minijinja's machine, at a tenth of its cost: paths, texts and whole numbers,
-//! filters, `~`, comparisons, `in`, `is defined`, the ends of texts, `not`, `and`, `or`, and `if`.
+//! The commonest expressions, evaluated without minijinja's machine, at a tenth of its cost: paths, texts and whole
+//! numbers, filters, `~`, comparisons, `in`, `is defined`, the ends of texts, `not`, `and`, `or`, and `if`.
 //!
-//! It has no errors of its own. Where a value is undefined or anything else is out of the ordinary, it gives nothing, and
-//! the machine evaluates the same expression and says what is wrong with it.
+//! It has no errors of its own. Where a value is undefined or anything else is out of the ordinary, it gives nothing,
+//! and the machine evaluates the same expression and says what is wrong with it.
 
 mod parse;
 mod tokens;

@@ -13,8 +13,8 @@ thread_local! {
     static HASHED: RefCell<Option<Vec<u8>>> = const { RefCell::new(None) };
 }
 
-/// Computes a signature, and returns the exact text that it hashes; of an HMAC, the message. `None`: nothing was hashed, or
-/// no text.
+/// Computes a signature, and returns the exact text that it hashes; of an HMAC, the message. `None`: nothing was
+/// hashed, or no text.
 pub(in crate::platforms::declared) fn signature_input<T>(sign: impl FnOnce() -> T) -> (T, Option<String>) {
     HASHED.with(|hashed| *hashed.borrow_mut() = Some(Vec::new()));
     let signed = sign();

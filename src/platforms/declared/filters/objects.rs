@@ -3,8 +3,8 @@
 use minijinja::value::{Kwargs, ValueKind};
 use minijinja::{Error, ErrorKind, Value};
 
-/// A list of objects under other names: `body.data | pick(AcceptTime = 'time', AcceptStation = 'context')`. Each name states
-/// the dotted path of a member; one that is undefined or none is left out.
+/// A list of objects under other names: `body.data | pick(AcceptTime = 'time', AcceptStation = 'context')`. Each name
+/// states the dotted path of a member; one that is undefined or none is left out.
 pub(super) fn pick(list: &Value, names: Kwargs) -> Result<Value, Error> {
     let wrong = |why: &'static str| Error::new(ErrorKind::InvalidOperation, why);
     let mut paths: Vec<(&str, Value)> = Vec::new();

@@ -14,8 +14,8 @@ pub(super) fn seconds(ms: &Value) -> Result<Value, Error> {
     Ok(Value::from(ms.div_euclid(1000)))
 }
 
-/// The ASCII digits of a text, e.g. of a phone number. Undefined where it has none, because the digest of nothing is the same
-/// for everybody.
+/// The ASCII digits of a text, e.g. of a phone number. Undefined where it has none, because the digest of nothing is
+/// the same for everybody.
 pub(super) fn digits(text: &Value) -> Result<Value, Error> {
     let mut whole = String::new();
     write::text(text, &mut whole)?;

@@ -1,5 +1,5 @@
-//! Where the members of an object stand in its bytes, those of objects directly inside it included. One pass finds them all,
-//! and passes over what lists hold.
+//! Where the members of an object stand in its bytes, those of objects directly inside it included. One pass finds them
+//! all, and passes over what lists hold.
 
 use std::ops::Range;
 use std::sync::OnceLock;

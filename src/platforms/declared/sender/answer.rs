@@ -1,5 +1,5 @@
-//! What an answer means, by the expressions of `[answer]`. An expression that fails does not hold, so that any bytes have a
-//! class.
+//! What an answer means, by the expressions of `[answer]`. An expression that fails does not hold, so that any bytes
+//! have a class.
 
 use std::time::Duration;
 

@@ -1,4 +1,5 @@
-//! The request of prepared items: what was rendered early, what only the moment of sending tells, and the signature over both.
+//! The request of prepared items: what was rendered early, what only the moment of sending tells, and the signature
+//! over both.
 
 use bytes::Bytes;
 use minijinja::{Error, ErrorKind, Value};

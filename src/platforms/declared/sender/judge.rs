@@ -82,8 +82,8 @@ fn checked(check: &[CheckRule], scope: &Scope<'_>) -> Result<(), DeliveryError> 
     Ok(())
 }
 
-/// Whether something applies to an event; `None`: always. Where that cannot be judged, the event is refused with this field,
-/// or with the one that a filter refuses.
+/// Whether something applies to an event; `None`: always. Where that cannot be judged, the event is refused with this
+/// field, or with the one that a filter refuses.
 pub(super) fn is_due<'f>(
     when: Option<&Condition>,
     field: impl FnOnce() -> &'f str,

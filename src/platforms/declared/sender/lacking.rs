@@ -1,5 +1,5 @@
-//! Finds the settings that every request of a platform needs and that an account does not have. The account is refused when
-//! the configuration is read. Without this check its first event would halt it.
+//! Finds the settings that every request of a platform needs and that an account does not have. The account is refused
+//! when the configuration is read. Without this check its first event would halt it.
 
 use minijinja::Value;
 use serde_json::Map;

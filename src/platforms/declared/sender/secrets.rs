@@ -1,4 +1,5 @@
-//! Finds secrets wherever they stand in a request: as they are, and in each form that a filter or an encoding gave them.
+//! Finds secrets wherever they stand in a request: as they are, and in each form that a filter or an encoding gave
+//! them.
 
 use super::Bound;
 use crate::platforms::declared::filters::{percent, while_masking};

@@ -1,5 +1,5 @@
-//! `call.NAME.common_params`: the platform's text wants all common parameters with every call, its examples leave some out
-//! (A17).
+//! `call.NAME.common_params`: the platform's text wants all common parameters with every call, its examples leave some
+//! out (A17).
 
 use serde::{Deserialize, Serialize};
 

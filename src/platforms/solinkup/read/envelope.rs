@@ -31,7 +31,8 @@ pub(in crate::platforms::solinkup) fn open(call: Name, body: &Value) -> Unwrappe
     match &body["success"] {
         Value::Null => inner(call, body).unwrap_or(Unwrapped::Unknown),
         Value::Bool(true) => {
-            // `200` and `__200OK` are the envelope's own codes; only an `err_no` beside them is of the platform behind it.
+            // `200` and `__200OK` are the envelope's own codes; only an `err_no` beside them is of the platform behind
+            // it.
             let beside = if body["err_no"].is_null() { None } else { inner(call, body) };
             let inside = || if body["data"].is_object() { inner(call, &body["data"]) } else { None };
             beside.or_else(inside).unwrap_or_else(|| Unwrapped::Success {

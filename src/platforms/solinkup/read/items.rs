@@ -1,5 +1,5 @@
-//! What became of each text that was to be decrypted. The platform need not answer in the order of the request, may leave one
-//! out, and answers the same text once.
+//! What became of each text that was to be decrypted. The platform need not answer in the order of the request, may
+//! leave one out, and answers the same text once.
 
 use serde_json::{Map, Value};
 

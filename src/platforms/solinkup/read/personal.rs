@@ -1,5 +1,5 @@
-//! Where personal data stands in the data of orders. 抖店 adds members from time to time, so names are looked for at every
-//! level.
+//! Where personal data stands in the data of orders. 抖店 adds members from time to time, so names are looked for at
+//! every level.
 
 use std::collections::BTreeMap;
 

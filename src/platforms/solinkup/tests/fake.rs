@@ -1,4 +1,5 @@
-//! What the sender sends is what the strict fake takes, in every variant, and what the fake answers is read as what it means.
+//! What the sender sends is what the strict fake takes, in every variant, and what the fake answers is read as what it
+//! means.
 
 use super::*;
 use crate::platforms::call::ItemStatus;

@@ -1,4 +1,5 @@
-//! The platform's answers, taken from the tests in its file: for each class the body that the platform's own words have.
+//! The platform's answers, taken from the tests in its file: for each class the body that the platform's own words
+//! have.
 
 use serde_json::Value;
 

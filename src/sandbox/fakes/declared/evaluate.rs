@@ -1,4 +1,5 @@
-//! Evaluates an expression over what a request tells. The sandbox never sees the event, so that much is unknown: `None`.
+//! Evaluates an expression over what a request tells. The sandbox never sees the event, so that much is unknown:
+//! `None`.
 
 use std::cmp::Ordering;
 

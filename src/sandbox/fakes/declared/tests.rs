@@ -1,5 +1,5 @@
-//! The files that are shipped, played by this fake alone: the requests of their tests are taken, and each of them with one
-//! thing wrong is refused.
+//! The files that are shipped, played by this fake alone: the requests of their tests are taken, and each of them with
+//! one thing wrong is refused.
 
 use bytes::Bytes;
 use serde_json::{Value, json};

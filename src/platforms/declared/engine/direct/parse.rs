@@ -1,5 +1,5 @@
-//! Reads the expressions that can be evaluated directly. The precedence is that of minijinja, from the strongest: filters
-//! and `is`, then `~`, comparisons, `not`, `and`, `or`, `if`.
+//! Reads the expressions that can be evaluated directly. The precedence is that of minijinja, from the strongest:
+//! filters and `is`, then `~`, comparisons, `not`, `and`, `or`, `if`.
 
 use super::tokens::{Token, tokens};
 use crate::platforms::declared::engine::Variable;

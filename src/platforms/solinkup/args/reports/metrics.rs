@@ -1,5 +1,5 @@
-//! The metrics of reports as the platform's tables list them. Its own samples ask for one that stands in no table (A22), so
-//! they are judged only where `strict_fields` says so.
+//! The metrics of reports as the platform's tables list them. Its own samples ask for one that stands in no table
+//! (A22), so they are judged only where `strict_fields` says so.
 
 use crate::platforms::solinkup::catalog::Name;
 
