@@ -91,6 +91,11 @@ pub fn unblock(topic: &str) -> String {
     format!("postback unblock storm --topic {topic} --reason TEXT")
 }
 
+/// The command after which no more bad records of a topic pass without being judged.
+pub fn end_pass(topic: &str) -> String {
+    format!("postback unblock storm --topic {topic} --pass 0 --reason TEXT")
+}
+
 /// Shows the value of a record on one line.
 pub fn sample(value: Option<&[u8]>) -> String {
     let Some(value) = value else { return "(no value)".into() };

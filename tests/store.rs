@@ -112,6 +112,11 @@ fn script() -> BoxedStrategy<Words> {
                 let args = vec![field().boxed(), value().boxed(), field().boxed(), token, value().boxed()];
                 run(*script, [args, vec![field().boxed(), value().boxed()]].concat())
             }
+            Script::ReadOn => {
+                let numbers = one_of(&["", "0", "7"]).boxed();
+                let args = vec![field().boxed(), field().boxed(), field().boxed(), numbers, value().boxed()];
+                run(*script, [args, vec![field().boxed(), value().boxed()]].concat())
+            }
             Script::TakeOrder => run(*script, vec![field().boxed(), value().boxed()]),
             Script::ReplayMove => {
                 let to = one_of(&["running", "cancelled"]).boxed();

@@ -176,7 +176,8 @@ fn show(report: &BlockedReport, all: bool) -> String {
     report.storms.iter().for_each(|storm| text.push_str(&storm_text(storm)));
     for (topic, left) in &report.storm_passes {
         text.push_str(&format!(
-            "the storm brake still lets {left} bad records of {topic} pass, as an operator ordered\n"
+            "the storm brake still lets {left} bad records of {topic} pass, as an operator ordered; {} ends that\n",
+            crate::storm::end_pass(topic)
         ));
     }
     for refused in &report.refused {
@@ -395,6 +396,7 @@ mod tests {
             "  hello\n",
             "--topic clicks --reason",
             "still lets 900 bad records of views pass",
+            "ordered; postback unblock storm --topic views --pass 0 --reason TEXT ends that",
         ] {
             assert!(text.contains(part), "no `{part}` in {text}");
         }

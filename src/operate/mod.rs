@@ -48,6 +48,7 @@ pub mod seen;
 pub mod snapshot;
 pub mod status;
 pub mod storms;
+pub mod unblock;
 
 use serde::Serialize;
 

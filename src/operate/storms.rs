@@ -1,6 +1,7 @@
 //! Topics that the storm brake stopped, as Redis keeps them for every replica: a worker stops a topic, and an operator
 //! releases it. A release leaves a token, so that a worker that remembers an older stop does not set it again. It may
-//! leave a number too: so many bad records may pass without being judged.
+//! leave a number too: so many bad records may pass without being judged. A later order replaces that number, or ends
+//! it.
 
 use std::collections::BTreeMap;
 
@@ -21,6 +22,17 @@ pub type StormsByTopic = BTreeMap<String, Storm>;
 const STOPPED: &str = ":stopped";
 const RELEASED: &str = ":released";
 const PASS: &str = ":pass";
+
+/// What came of an order to let a topic go on.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Release {
+    /// The topic was stopped, and is read on.
+    ReadOn,
+    /// The topic is read, and an earlier order let bad records of it pass. Now this order counts.
+    PassChanged,
+    /// There is nothing to change.
+    Nothing,
+}
 
 fn parse(hash: BTreeMap<String, String>) -> Found {
     let (mut storms, mut releases, mut left) = (StormsByTopic::new(), Releases::new(), Left::new());
@@ -44,7 +56,8 @@ fn parse(hash: BTreeMap<String, String>) -> Found {
 /// # Errors
 /// Fails if Redis does not answer. The caller keeps what it knew.
 pub async fn read_storms(connection: &mut MultiplexedConnection, keys: &Keys) -> RedisResult<Found> {
-    Ok(parse(::redis::cmd("HGETALL").arg(keys.storms()).query_async(connection).await?))
+    let hash: BTreeMap<String, String> = ::redis::cmd("HGETALL").arg(keys.storms()).query_async(connection).await?;
+    Ok(parse(hash))
 }
 
 fn set(keys: &Keys, storm: &Storm, seen: Option<&str>) -> ::redis::Cmd {
@@ -81,8 +94,9 @@ pub async fn stop(
     Ok(new)
 }
 
-/// Lets a topic be read on; with `pass`, so many bad records may pass before it is judged again. Returns `false` if it
-/// was not stopped. The release and its audit entry are one transaction.
+/// Lets a topic be read on; with `pass`, so many bad records may pass before it is judged again. For a topic that is
+/// read while bad records of it may pass, `pass` replaces what is left, in Redis and at every replica; 0 ends it, and
+/// lifts no stop. The order and its audit entry are one script, so that of two orders the later one counts.
 ///
 /// # Errors
 /// Fails for the same reasons as [`stop`].
@@ -93,33 +107,20 @@ pub async fn release(
     pass: Option<u64>,
     by: &By,
     now_ms: i64,
-) -> RedisResult<bool> {
-    let (storms, ..) = read_storms(connection, keys).await?;
-    if !storms.contains_key(topic) {
-        return Ok(false);
-    }
+) -> RedisResult<Release> {
     let record = entry(Change::UnblockStorm, topic, by, now_ms);
     let record = AuditRecord { counts: pass.map(|pass| ("pass".to_owned(), pass)).into_iter().collect(), ..record };
-    let mut pipe = ::redis::pipe();
-    pipe.atomic();
-    pipe.cmd("HDEL").arg(keys.storms()).arg(format!("{topic}{STOPPED}"));
+    let mut cmd = Script::ReadOn.eval_on(&[keys.storms(), keys.audit_out()]);
+    cmd.arg(format!("{topic}{STOPPED}")).arg(format!("{topic}{RELEASED}")).arg(format!("{topic}{PASS}"));
+    cmd.arg(pass.map(|pass| pass.to_string()).unwrap_or_default());
     // The token is unique, so that it differs from every other one.
-    let token = format!("{now_ms} {:016x}", rand::random::<u64>());
-    pipe.cmd("HSET").arg(keys.storms()).arg(format!("{topic}{RELEASED}")).arg(token).ignore();
-    let field = format!("{topic}{PASS}");
-    match pass {
-        Some(pass) => pipe.cmd("HSET").arg(keys.storms()).arg(field).arg(pass).ignore(),
-        // What an order of before has left.
-        None => pipe.cmd("HDEL").arg(keys.storms()).arg(field).ignore(),
-    };
-    audit::push(&mut pipe, keys, &record);
-    let (was_stopped,): (bool,) = pipe.query_async(connection).await?;
-    // Where another operator was quicker, the number counts all the same, so its entry stays.
-    let is_obeyed = was_stopped || pass.is_some();
-    if !is_obeyed {
-        audit::take_back(connection, keys, &record).await?;
-    }
-    Ok(is_obeyed)
+    cmd.arg(format!("{now_ms} {:016x}", rand::random::<u64>())).arg(&record.id).arg(record.json());
+    let came: i64 = cmd.query_async(connection).await?;
+    Ok(match came {
+        1 => Release::ReadOn,
+        2 => Release::PassChanged,
+        _ => Release::Nothing,
+    })
 }
 
 /// Takes a share of what may still pass of a topic. Returns the size of the share, and what is left after it. A share
@@ -183,9 +184,9 @@ mod tests {
         let (storms, releases, _) = read_storms(&mut c, &keys).await.unwrap();
         assert_eq!((storms, releases.len()), (StormsByTopic::from([("t".into(), storm.clone())]), 0));
 
-        assert!(!release(&mut c, &keys, "other", None, &by, 10).await.unwrap());
-        assert!(release(&mut c, &keys, "t", None, &by, 10).await.unwrap());
-        assert!(!release(&mut c, &keys, "t", None, &by, 11).await.unwrap());
+        assert_eq!(release(&mut c, &keys, "other", None, &by, 10).await.unwrap(), Release::Nothing);
+        assert_eq!(release(&mut c, &keys, "t", None, &by, 10).await.unwrap(), Release::ReadOn);
+        assert_eq!(release(&mut c, &keys, "t", None, &by, 11).await.unwrap(), Release::Nothing);
         assert!(!stop(&mut c, &keys, &later, &by, None, 12).await.unwrap(), "it was seen before the release");
         let (storms, releases, _) = read_storms(&mut c, &keys).await.unwrap();
         assert!(storms.is_empty());
@@ -224,9 +225,9 @@ mod tests {
         let mut c = crate::redis::connect(&client).await.unwrap();
         let (keys, by) = (Keys::new("pb"), By::new(Via::Cli, "li", "the backlog is known"));
         let storm = Storm { topic: "t".into(), ..Storm::default() };
-        assert!(!release(&mut c, &keys, "t", Some(25), &by, 4).await.unwrap());
+        assert_eq!(release(&mut c, &keys, "t", Some(25), &by, 4).await.unwrap(), Release::Nothing);
         assert!(stop(&mut c, &keys, &storm, &by, None, 5).await.unwrap());
-        assert!(release(&mut c, &keys, "t", Some(25), &by, 6).await.unwrap());
+        assert_eq!(release(&mut c, &keys, "t", Some(25), &by, 6).await.unwrap(), Release::ReadOn);
         let (_, releases, left) = read_storms(&mut c, &keys).await.unwrap();
         assert_eq!(left, Left::from([("t".into(), 25)]));
         let mut shares = Vec::new();
@@ -237,15 +238,75 @@ mod tests {
         assert_eq!(read_storms(&mut c, &keys).await.unwrap().2, Left::new());
         let seen = releases.get("t").map(String::as_str);
         assert!(stop(&mut c, &keys, &storm, &by, seen, 7).await.unwrap());
-        assert!(release(&mut c, &keys, "t", Some(40), &by, 8).await.unwrap());
+        assert_eq!(release(&mut c, &keys, "t", Some(40), &by, 8).await.unwrap(), Release::ReadOn);
         let (_, releases, _) = read_storms(&mut c, &keys).await.unwrap();
         let seen = releases.get("t").map(String::as_str);
         assert!(stop(&mut c, &keys, &storm, &by, seen, 9).await.unwrap());
-        assert!(release(&mut c, &keys, "t", None, &by, 10).await.unwrap());
+        assert_eq!(release(&mut c, &keys, "t", None, &by, 10).await.unwrap(), Release::ReadOn);
         assert_eq!(read_storms(&mut c, &keys).await.unwrap().2, Left::new(), "an order of before");
         let audited = audit::waiting(&mut c, &keys).await.unwrap();
         let orders = audited.iter().filter(|entry| entry.what == "unblock storm");
         let passes: Vec<_> = orders.map(|entry| entry.counts.get("pass").copied()).collect();
         assert_eq!(passes, [Some(25), Some(40), None]);
+    }
+
+    #[tokio::test]
+    async fn a_later_order_replaces_what_may_pass_or_ends_it_and_lifts_no_stop_that_it_has_not_seen() {
+        let store = Store::start().unwrap();
+        let client = crate::redis::Config::stub(store.url()).client().unwrap();
+        let mut c = crate::redis::connect(&client).await.unwrap();
+        let (keys, by) = (Keys::new("pb"), By::new(Via::Cli, "li", "the backlog is known"));
+        let storm = Storm { topic: "t".into(), ..Storm::default() };
+        assert!(stop(&mut c, &keys, &storm, &by, None, 5).await.unwrap());
+        let mut tokens = std::collections::BTreeSet::new();
+        for (pass, came, left) in [
+            (Some(1_000), Release::ReadOn, Some(1_000)),
+            (None, Release::Nothing, Some(1_000)),
+            (Some(5_000), Release::PassChanged, Some(5_000)),
+            (Some(20), Release::PassChanged, Some(20)),
+            (Some(0), Release::PassChanged, None),
+            (Some(0), Release::Nothing, None),
+            (Some(7), Release::Nothing, None),
+        ] {
+            assert_eq!(release(&mut c, &keys, "t", pass, &by, 6).await.unwrap(), came, "{pass:?}");
+            let (_, releases, passes) = read_storms(&mut c, &keys).await.unwrap();
+            assert_eq!(passes.get("t").copied(), left, "{pass:?}");
+            tokens.extend(releases.get("t").cloned());
+        }
+        assert_eq!(tokens.len(), 4, "each order that changes something ends the shares of the one before");
+        let audited = audit::waiting(&mut c, &keys).await.unwrap();
+        let mut numbers: Vec<u64> = audited.iter().filter_map(|entry| entry.counts.get("pass").copied()).collect();
+        numbers.sort_unstable();
+        assert_eq!(numbers, [0, 20, 1_000, 5_000]);
+
+        // Replicas have taken all that there was. Their shares end too.
+        let seen = read_storms(&mut c, &keys).await.unwrap().1;
+        assert!(stop(&mut c, &keys, &storm, &by, seen.get("t").map(String::as_str), 7).await.unwrap());
+        assert_eq!(release(&mut c, &keys, "t", Some(10), &by, 8).await.unwrap(), Release::ReadOn);
+        assert_eq!(take_share(&mut c, &keys, "t", 12).await.unwrap(), (10, 0));
+        assert_eq!(release(&mut c, &keys, "t", Some(5), &by, 9).await.unwrap(), Release::Nothing);
+        assert_eq!(release(&mut c, &keys, "t", Some(0), &by, 9).await.unwrap(), Release::PassChanged);
+        // An order to end what passes may come when the brake has just stopped the topic.
+        let seen = read_storms(&mut c, &keys).await.unwrap().1;
+        assert!(stop(&mut c, &keys, &storm, &by, seen.get("t").map(String::as_str), 10).await.unwrap());
+        assert_eq!(release(&mut c, &keys, "t", Some(0), &by, 11).await.unwrap(), Release::Nothing);
+        assert_eq!(read_storms(&mut c, &keys).await.unwrap().0.len(), 1);
+        assert_eq!(release(&mut c, &keys, "t", None, &by, 12).await.unwrap(), Release::ReadOn);
+        assert!(read_storms(&mut c, &keys).await.unwrap().0.is_empty());
+
+        // Two operators at once: whichever comes first, the number is not lost.
+        for numbered_first in [true, false] {
+            let seen = read_storms(&mut c, &keys).await.unwrap().1;
+            assert!(stop(&mut c, &keys, &storm, &by, seen.get("t").map(String::as_str), 13).await.unwrap());
+            let orders = if numbered_first { [Some(900), None] } else { [None, Some(900)] };
+            let (mut one, mut other) = (c.clone(), c.clone());
+            let came = tokio::join!(
+                release(&mut one, &keys, "t", orders[0], &by, 14),
+                release(&mut other, &keys, "t", orders[1], &by, 14)
+            );
+            assert_eq!((came.0.unwrap(), came.1.unwrap()), (Release::ReadOn, Release::Nothing));
+            let left = read_storms(&mut c, &keys).await.unwrap().2.get("t").copied();
+            assert_eq!(left, numbered_first.then_some(900), "the second one was told that nothing changed");
+        }
     }
 }

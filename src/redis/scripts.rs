@@ -207,6 +207,23 @@ redis.call('HSET', KEYS[1], ARGV[3], ARGV[5])
 redis.call('HSET', KEYS[2], ARGV[6], ARGV[7])
 return 1";
 
+    /// Lets a topic be read on, or replaces how many bad records of it may pass. Field `ARGV[1]` of a hash says that it
+    /// is stopped, and field `ARGV[3]` how many may still pass. `ARGV[4]` is the new number, or empty. A stopped topic
+    /// is read on, with that number; not for 0, which lifts no stop. Otherwise the number replaces one that is not used
+    /// up, and 0 ends any. If it changed something, field `ARGV[2]` becomes `ARGV[5]`, and the field `ARGV[6]` of
+    /// `KEYS[2]` the audit entry `ARGV[7]`. Returns 0 if it changed nothing, 1 if the topic was stopped, and else 2.
+    ReadOn = r"
+local stopped = redis.call('HEXISTS', KEYS[1], ARGV[1]) == 1
+local left = redis.call('HGET', KEYS[1], ARGV[3])
+local ends, numbered = ARGV[4] == '0', ARGV[4] ~= '' and ARGV[4] ~= '0'
+if stopped and ends then return 0 end
+if not stopped and not (left and (ends or (numbered and (tonumber(left) or 0) > 0))) then return 0 end
+redis.call('HDEL', KEYS[1], ARGV[1])
+if numbered then redis.call('HSET', KEYS[1], ARGV[3], ARGV[4]) else redis.call('HDEL', KEYS[1], ARGV[3]) end
+redis.call('HSET', KEYS[1], ARGV[2], ARGV[5])
+redis.call('HSET', KEYS[2], ARGV[6], ARGV[7])
+return stopped and 1 or 2";
+
     /// Moves the replay `ARGV[1]` to the state `ARGV[2]` if it is in one of the states `ARGV[3]` (`|a|b|`), at
     /// `ARGV[4]` (epoch ms). Its hash (`KEYS[1]`) then lives for `ARGV[5]` ms. `KEYS[2]` names the one that runs:
     /// moving to `running` takes it, moving away gives it up. `KEYS[3]` is the hash of `CountOutcome`: a new start

@@ -50,6 +50,7 @@ mod replay_commands;
 mod retry;
 mod rollout;
 mod runbook;
+mod runbook_away;
 mod shutdown;
 mod solinkup;
 mod solinkup_tokens;

@@ -64,11 +64,11 @@ const PAGES: [(&str, State); 32] = [
 ];
 
 /// A worker, and what a person has beside it.
-struct Night {
-    w: World,
+pub struct Night {
+    pub w: World,
     account: Arc<Account>,
-    worker: Worker,
-    folder: PathBuf,
+    pub worker: Worker,
+    pub folder: PathBuf,
     /// What stands for the words in capitals.
     words: BTreeMap<&'static str, String>,
 }
@@ -80,8 +80,7 @@ fn dead(mut event: Event, reason: &'static str) -> Event {
 
 impl Night {
     /// A worker with dead letters of several reasons. Those that the platform refused it refuses for ever.
-    fn falls() -> Self {
-        let mut w = World::new("runbook");
+    pub fn falls(mut w: World) -> Self {
         let account = w.account(ACCOUNT, Platform::Qihoo360);
         w.set("accounts.acme-ps.retry.max_attempts", 1);
         let worker = w.started();
@@ -121,7 +120,7 @@ impl Night {
         Self { w, account, worker, folder, words: words.into() }
     }
 
-    fn is_calm(&self) -> bool {
+    pub fn is_calm(&self) -> bool {
         self.worker.ready() && self.worker.lane_state(ACCOUNT) == "flowing"
     }
 
@@ -190,7 +189,7 @@ impl Night {
     }
 
     /// A command as a person would write it. A word in capitals without a value fails the test.
-    fn filled(&self, page: &str, command: &str) -> String {
+    pub fn filled(&self, page: &str, command: &str) -> String {
         let mut filled = String::new();
         for part in command.split_inclusive(|c: char| !c.is_ascii_alphanumeric() && c != '_') {
             let word = part.trim_end_matches(|c: char| !c.is_ascii_alphanumeric() && c != '_');
@@ -205,7 +204,7 @@ impl Night {
     }
 
     /// Runs a command of a page: it has to succeed.
-    fn run(&self, page: &str, command: &str) {
+    pub fn run(&self, page: &str, command: &str) {
         // Without it, curl takes any answer for a good one.
         let command = self.filled(page, command).replace("curl -s ", "curl -s --fail-with-body ");
         let mut told = String::new();
@@ -230,7 +229,7 @@ impl Night {
 }
 
 /// The commands of a page, line by line.
-fn commands(markdown: &str) -> Vec<&str> {
+pub fn commands(markdown: &str) -> Vec<&str> {
     let blocks = markdown.split("```sh\n").skip(1).filter_map(|rest| rest.split("```").next());
     blocks.flat_map(str::lines).filter(|line| !line.is_empty()).collect()
 }
@@ -242,7 +241,7 @@ fn named(markdown: &str) -> Vec<&str> {
     spans.filter(|span| span.starts_with("postback ") && !span.contains('…')).collect()
 }
 
-fn read(page: &str) -> String {
+pub fn read(page: &str) -> String {
     fs::read_to_string(format!("{FOLDER}/{page}.md")).unwrap_or_else(|error| panic!("{page}: {error}"))
 }
 
@@ -261,7 +260,7 @@ fn every_command_of_every_page_works_in_the_state_that_its_page_is_about() {
     let listed: BTreeSet<String> = PAGES.iter().map(|(page, _)| (*page).to_owned()).collect();
     assert_eq!(with_commands, listed, "each page with commands, and the state in which they are run");
 
-    let mut night = Night::falls();
+    let mut night = Night::falls(World::new("runbook"));
     let mut count = 0;
     // While nothing changes, one command says the same on every page.
     let mut in_calm = BTreeSet::new();

@@ -205,12 +205,45 @@ fn a_backlog_of_bad_records_passes_by_one_order_over_both_replicas_and_then_the_
     w.settle(secs(90));
     assert_eq!(w.dead_letters().len(), total + 600);
     assert!(workers.iter().all(|worker| !is_stopped(worker, &input)));
-    let numbers = || -> Vec<_> {
+
+    // While it runs, another number replaces it, and 0 ends it at both.
+    let order = |pass: &str| {
+        workers[0].must(&["unblock", "storm", "--topic", &input, "--pass", pass, "--reason", "the backlog is known"])
+    };
+    let passes = |worker: &Worker| ask(worker, "/api/v1/status").1["storm_passes"].clone();
+    assert!(order("6000000").contains("up to 6000000 bad records"));
+    eventually(secs(20), "it is enlarged", || passes(&workers[1])[&input] == 6_000_000);
+    assert!(order("0").contains("no more bad records"));
+    eventually(secs(20), "it is ended", || passes(&workers[1])[&input].is_null());
+    assert!(order("0").contains("nothing to unblock"));
+    std::thread::sleep(secs(3));
+    (0..4).for_each(|partition| w.publish_at(garbage(150), None, Some(partition)));
+    eventually(secs(60), "both judge and stop it", || stopped(&workers));
+    // The same orders through the API of a worker.
+    let api = |pass: u64| {
+        let body = serde_json::json!({ "topic": input, "pass": pass, "why": "the backlog is known", "who": "li" });
+        let (port, path) = (workers[1].admin_port, "/api/v1/unblock/storm");
+        let (status, text) = http::request(port, "POST", path, &[], &body.to_string()).unwrap();
+        assert_eq!(status, 200, "{text}");
+        serde_json::from_str::<Value>(&text).unwrap()
+    };
+    assert_eq!(api(100_000)["changed"], true);
+    w.settle(secs(90));
+    assert_eq!(w.dead_letters().len(), total + 1_200);
+    assert_eq!((api(0)["changed"].clone(), api(0)["changed"].clone()), (true.into(), false.into()));
+    let numbers = || -> Vec<(u64, String)> {
         let entries = w.records("audit");
         let entries =
             entries.iter().filter_map(|record| serde_json::from_slice::<Value>(record.value.as_deref()?).ok());
-        entries.filter(|entry| entry["what"] == "unblock storm").map(|entry| entry["counts"]["pass"].clone()).collect()
+        let orders = entries.filter(|entry| entry["what"] == "unblock storm");
+        let one = |entry: Value| (entry["counts"]["pass"].as_u64().unwrap(), entry["via"].as_str().unwrap().to_owned());
+        orders.map(one).collect()
     };
-    eventually(secs(30), "both orders are audited", || numbers() == [1_000, 5_000_000]);
+    let want = [(1_000, "cli"), (5_000_000, "cli"), (6_000_000, "cli"), (0, "cli"), (100_000, "api"), (0, "api")];
+    let want = want.map(|(pass, via)| (pass, via.to_owned()));
+    eventually(secs(30), "each order is audited", || {
+        let numbers = numbers();
+        numbers.len() == want.len() && want.iter().all(|one| numbers.contains(one))
+    });
     w.ledger(&Check::EXACT);
 }

@@ -106,7 +106,7 @@ impl World {
         self.runtime.block_on(audit::waiting(redis, &Keys::new("pb"))).unwrap()
     }
 
-    /// Puts the replay of the tests into the state in which this request does something.
+    /// Puts the replay of the tests into the state in which this request does something, and stops a topic.
     fn prepare(&self, path: &str) {
         let state = match path.rsplit('/').next() {
             Some("cancel") => "running",
@@ -119,6 +119,7 @@ impl World {
             "running" => pipe.cmd("SET").arg("pb:replay:running").arg("r-1").ignore(),
             _ => pipe.cmd("DEL").arg("pb:replay:running").ignore(),
         };
+        pipe.cmd("HSET").arg("pb:storms").arg("conversions:stopped").arg("{}").ignore();
         let redis = &mut *self.redis.lock().unwrap();
         let () = self.runtime.block_on(pipe.query_async(redis)).unwrap();
     }
@@ -184,6 +185,12 @@ fn example(method: &str, path: &str) -> (String, String) {
         (_, "/api/v1/dead-letters/undiscard") => r#"{"id":"d-1","who":"li","via":"console","why":"maintenance"}"#,
         (_, "/api/v1/replays") => r#"{"filter":{"account":"acme-ps"},"who":"li","via":"console","why":"maintenance"}"#,
         (_, "/api/v1/reconcile") => r#"{"from":"1h"}"#,
+        (_, "/api/v1/unblock/storm") => {
+            r#"{"topic":"conversions","pass":500,"reason":"maintenance","who":"li","via":"console"}"#
+        }
+        (_, "/api/v1/unblock/offsets") => {
+            r#"{"topic":"conversions","partition":1,"to":"earliest","why":"maintenance","who":"li","via":"console"}"#
+        }
         ("PATCH", _) => r#"{"rate":20,"who":"li","via":"console","why":"maintenance"}"#,
         (_, path) if path.contains("/accounts/") => WHY,
         _ => r#"{"who":"li","via":"console","why":"maintenance"}"#,
@@ -273,6 +280,8 @@ fn errors_have_the_form_of_the_document_and_name_the_member_that_is_wrong() {
     let pause = "/api/v1/accounts/{name}/pause";
     let (discard, undiscard) = ("/api/v1/dead-letters/discard", "/api/v1/dead-letters/undiscard");
     let (reconcile, export) = ("/api/v1/reconcile", "/api/v1/dead-letters/export");
+    let (storm, offsets) = ("/api/v1/unblock/storm", "/api/v1/unblock/offsets");
+    let dedupe = "/api/v1/unblock/dedupe";
     for (method, path, url, body, status, field) in [
         ("POST", pause, "/api/v1/accounts/acme-sp/pause", WHY, 404, None),
         ("POST", pause, "/api/v1/accounts/acme-ps/pause", "{broken", 400, None),
@@ -282,6 +291,23 @@ fn errors_have_the_form_of_the_document_and_name_the_member_that_is_wrong() {
         ("POST", pause, "/api/v1/accounts/acme-ps/pause", "{}{}", 400, None),
         ("POST", pause, "/api/v1/accounts/acme-ps/pause", &large, 413, None),
         ("POST", pause, "/api/v1/accounts/%ff/pause", WHY, 400, None),
+        ("POST", storm, storm, r#"{"topic":"conversions"}"#, 400, Some("reason")),
+        ("POST", storm, storm, r#"{"reason":"x"}"#, 400, Some("topic")),
+        ("POST", storm, storm, r#"{"topic":"t","pass":100000001,"reason":"x"}"#, 400, Some("pass")),
+        ("POST", storm, storm, r#"{"topic":"t","pass":-1,"reason":"x"}"#, 400, Some("pass")),
+        ("POST", storm, storm, r#"{"topic":"t","reason":"x","via":"worker"}"#, 400, Some("via")),
+        ("POST", offsets, offsets, r#"{"topic":"t","partition":0,"to":"earliest","reason":" "}"#, 400, Some("reason")),
+        ("POST", offsets, offsets, r#"{"topic":"t","partition":0,"to":"first","reason":"x"}"#, 400, Some("to")),
+        (
+            "POST",
+            offsets,
+            offsets,
+            r#"{"topic":"t","partition":-1,"to":"latest","reason":"x"}"#,
+            400,
+            Some("partition"),
+        ),
+        ("POST", dedupe, dedupe, "{}", 400, Some("reason")),
+        ("POST", dedupe, dedupe, r#"{"reason":"x","force":true}"#, 400, Some("force")),
         ("GET", "/api/v1/audit", "/api/v1/audit?what=pauze", "", 400, Some("what")),
         ("GET", "/api/v1/audit", "/api/v1/audit?limit=0", "", 400, Some("limit")),
         ("GET", "/api/v1/audit", "/api/v1/audit?limit=x", "", 400, Some("limit")),
@@ -378,6 +404,52 @@ fn with_a_token_nothing_but_the_status_is_shown_without_it() {
     let allowed = format!("host: worker.example\r\nauthorization: Bearer {TOKEN}\r\n");
     assert_eq!(world.send("POST", "/api/v1/accounts/acme-ps/pause", &allowed, WHY).0, 200);
     assert_eq!(world.changes(), 1);
+}
+
+#[test]
+fn an_order_is_carried_out_once_and_one_that_nothing_waits_for_changes_nothing() {
+    let world = World::new("");
+    world.prepare("");
+    let post = |path: &str, body: &str| -> (u16, Value) {
+        let (status, _, answer) = world.send("POST", path, LOCAL, body);
+        world.check("POST", path, status, &answer);
+        (status, serde_json::from_str(&answer).unwrap())
+    };
+    let (url, storm) = example("POST", "/api/v1/unblock/storm");
+    let (status, answer) = post(&url, &storm);
+    assert_eq!((status, &answer["changed"]), (200, &json!(true)), "{answer}");
+    let other = post(&url, &storm.replace("conversions", "clicks")).1;
+    assert_eq!(other["changed"], false, "{other}");
+    assert!(other["note"].as_str().unwrap().starts_with("nothing to unblock"), "{other}");
+    // While bad records pass, the number can be changed, and ended.
+    assert_eq!(post(&url, &storm.replace("500", "7")).1["changed"], true);
+    assert_eq!(post(&url, &storm.replace("500", "0")).1["changed"], true);
+    assert_eq!(post(&url, &storm.replace("500", "0")).1["changed"], false);
+    let (url, dedupe) = example("POST", "/api/v1/unblock/dedupe");
+    assert_eq!(post(&url, &dedupe).1["changed"], true);
+    assert_eq!(post(&url, &dedupe).1["changed"], false);
+    let (url, offsets) = example("POST", "/api/v1/unblock/offsets");
+    assert_eq!(
+        post(&url, &offsets).1["note"],
+        "conversions/1 goes on at earliest: no worker runs; the next one that owns it carries it out"
+    );
+    let mut audited: Vec<_> = world.audited().into_iter().map(|r| (r.what, r.counts.get("pass").copied())).collect();
+    audited.sort();
+    let storms = [500_u64, 7, 0].map(|pass| ("unblock storm".to_owned(), Some(pass)));
+    let mut want = [("unblock dedupe".to_owned(), None), ("unblock offsets".to_owned(), None)].to_vec();
+    want.extend(storms);
+    want.sort();
+    assert_eq!(audited, want);
+    // A partition that is read needs no position.
+    let snapshot = r#"{"id":"w1","at_ms":5,"partitions":[{"topic":"conversions","partition":1}]}"#;
+    let mut pipe = ::redis::pipe();
+    pipe.cmd("SADD").arg("pb:replicas").arg("w1").ignore();
+    pipe.cmd("SET").arg("pb:replica:w1").arg(snapshot).arg("PX").arg(60_000).ignore();
+    let redis = &mut *world.redis.lock().unwrap();
+    let () = world.runtime.block_on(pipe.query_async(redis)).unwrap();
+    let (status, answer) = post(&url, &offsets);
+    assert_eq!(status, 409, "{answer}");
+    assert!(answer["error"]["message"].as_str().unwrap().contains("is not parked"), "{answer}");
 }
 
 #[test]

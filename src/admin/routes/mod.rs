@@ -12,6 +12,7 @@ mod reload;
 mod replays;
 mod state;
 mod trace;
+mod unblock;
 
 use super::endpoint::Endpoint;
 
@@ -23,6 +24,7 @@ pub(super) fn all() -> Vec<Endpoint> {
         platforms::endpoints(),
         audit::endpoints(),
         reload::endpoints(),
+        unblock::endpoints(),
         preview::endpoints(),
         dead_letters::endpoints(),
         export::endpoints(),

@@ -63,6 +63,7 @@ pub(super) fn run(script: Script, keys: &mut Keys, names: &[Vec<u8>], args: &[Ve
             keys.change_hash(key, |hash| count(usize::from(hash.remove(field).is_some())))
         }
         Script::EndHalt => end_halt(keys, names, &args),
+        Script::ReadOn => read_on(keys, names, &args),
         Script::ReplayMove => replay::change_state(keys, names, &args),
         Script::ReplayRate => replay::set_rate(keys, names, &args),
         Script::ReplayProgress => replay::progress(keys, names, &args),
@@ -81,6 +82,31 @@ fn end_halt(keys: &mut Keys, names: &[Vec<u8>], args: &Args<'_>) -> Result<Reply
     keys.change_hash(switches, |hash| hash.remove(halted))?;
     keys.change_hash(switches, |hash| hash.insert(resumed.to_vec(), token))?;
     keys.change_hash(audit, |hash| hash.insert(id, entry)).map(|_| Reply::Integer(1))
+}
+
+fn read_on(keys: &mut Keys, names: &[Vec<u8>], args: &Args<'_>) -> Result<Reply, Reply> {
+    let [storms, audit, ..] = names else { return Err(error("ERR a script needs two keys")) };
+    let (stopped, passing, pass) = (args.text(0)?, args.text(2)?, args.text(3)?);
+    let hash = keys.hash(storms)?;
+    let of = |field: &[u8]| hash.and_then(|hash| hash.get(field));
+    let (is_stopped, left) = (of(stopped).is_some(), of(passing));
+    let (ends, numbered) = (pass == b"0", !pass.is_empty() && pass != b"0");
+    let is_left = left.and_then(|left| number(left).ok()).is_some_and(|left| left > 0);
+    if if is_stopped { ends } else { !(ends && left.is_some() || numbered && is_left) } {
+        return Ok(Reply::Integer(0));
+    }
+    let (released, token) = (args.text(1)?.to_vec(), args.text(4)?.to_vec());
+    let (id, entry) = (args.text(5)?.to_vec(), args.text(6)?.to_vec());
+    keys.change_hash(storms, |hash| {
+        hash.remove(stopped);
+        match numbered {
+            true => hash.insert(passing.to_vec(), pass.to_vec()),
+            false => hash.remove(passing),
+        };
+        hash.insert(released, token);
+    })?;
+    keys.change_hash(audit, |hash| hash.insert(id, entry))?;
+    Ok(Reply::Integer(if is_stopped { 1 } else { 2 }))
 }
 
 fn take_over(keys: &mut Keys, key: &[u8], args: &Args<'_>) -> Result<Reply, Reply> {

@@ -16,10 +16,6 @@ impl Coordinator {
             storms::stop(c, &self.keys, &storm, &by, seen.as_deref(), now_ms()).await?;
             self.storms.saved(&storm.topic);
         }
-        for (topic, wanted) in self.storms.wanted() {
-            let (share, left) = storms::take_share(c, &self.keys, &topic, wanted).await?;
-            self.storms.give(&topic, share, left);
-        }
         let found = storms::read_storms(c, &self.keys).await?;
         let left = found.2.clone();
         let changed = self.storms.obey(found, self.health.has_forgotten());
@@ -37,6 +33,11 @@ impl Coordinator {
         for topic in changed.released {
             let pass = left.get(&topic).copied().unwrap_or(0);
             tracing::info!(kafka.topic = topic, pass, "a topic that the storm brake had stopped is read on");
+        }
+        // After what Redis holds is known, so that no share is taken for an order that has ended.
+        for (topic, wanted) in self.storms.wanted() {
+            let (share, left) = storms::take_share(c, &self.keys, &topic, wanted).await?;
+            self.storms.give(&topic, share, left);
         }
         Ok(())
     }

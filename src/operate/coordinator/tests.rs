@@ -124,7 +124,7 @@ async fn a_topic_that_was_stopped_here_is_told_to_redis_and_what_redis_says_is_o
     world.look().await;
     let by = By::new(Via::Cli, "li", "mended");
     let released = crate::operate::storms::release(&mut world.connection, &keys, "t", Some(50), &by, 7).await;
-    assert!(released.unwrap(), "the store has it again");
+    assert_eq!(released.unwrap(), crate::operate::storms::Release::ReadOn, "the store has it again");
     assert!(storms.is_stopped("t"));
     world.look().await;
     assert!(!storms.is_stopped("t"));

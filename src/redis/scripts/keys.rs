@@ -8,7 +8,7 @@ impl Script {
     pub const fn least_keys(self) -> usize {
         match self {
             Script::ReplayMove => 4,
-            Script::ReplayRate | Script::EndHalt => 2,
+            Script::ReplayRate | Script::EndHalt | Script::ReadOn => 2,
             Script::ReplayProgress => 3,
             _ => 1,
         }
