@@ -11,8 +11,8 @@ use super::table::{self, number, time};
 use crate::inspect::unowned::{Unowned, unowned};
 use crate::operate::PartitionRow;
 use crate::operate::lanes::read_lanes;
-use crate::operate::report::{BlockedReport, ConsumerRow, UnownedPartition, blocked};
-use crate::operate::snapshot::{KEPT_BACK, read_snapshots};
+use crate::operate::report::{AccountRow, BlockedReport, ConsumerRow, UnownedPartition, WaitingReplay, blocked};
+use crate::operate::snapshot::{KEPT_BACK, RefusedTopic, read_snapshots};
 use crate::operate::storms::read_storms;
 use crate::replay::waiting;
 use crate::storm::Storm;
@@ -95,35 +95,56 @@ fn show(report: &BlockedReport, all: bool) -> String {
     let (kept_back, others): (Vec<_>, Vec<_>) = report.partitions.iter().partition(is_kept_back);
     let (blocking, idle): (Vec<_>, Vec<_>) =
         others.into_iter().partition(|p| all || p.offset.is_some() || p.parked.is_some());
-    let mut text = String::new();
-    if !blocking.is_empty() {
-        let lines: Vec<Vec<String>> = blocking
-            .iter()
-            .map(|p| {
-                let reason = match &p.parked {
-                    Some(why) => format!("PARKED: {why}"),
-                    None => p.reason.clone().unwrap_or_default(),
-                };
-                vec![
-                    p.topic.clone(),
-                    p.partition.to_string(),
-                    number(p.offset),
-                    p.trans_id.clone().unwrap_or_default(),
-                    p.account.clone().unwrap_or_default(),
-                    p.age_ms.map(show_span).unwrap_or_default(),
-                    time(p.next_try_ms),
-                    number(p.lag),
-                    reason,
-                ]
-            })
-            .collect();
-        let headings = ["TOPIC", "PARTITION", "OLDEST", "TRANS_ID", "ACCOUNT", "AGE", "NEXT TRY", "LAG", "WAITS FOR"];
-        text.push_str(&table::render(&headings, &lines));
+    let parts = [
+        unfinished(&blocking),
+        replicas(report, &idle),
+        remainders(&kept_back),
+        report.partitions.iter().map(incidents).collect(),
+        report.replays.iter().map(replay_text).collect(),
+        unowned_text(&report.unowned),
+        report.storms.iter().map(storm_text).collect(),
+        report.storm_passes.iter().map(|(topic, left)| pass_text(topic, *left)).collect(),
+        report.refused.iter().map(refused_text).collect(),
+        consumers(report),
+        lanes(&report.lanes),
+    ];
+    parts.concat()
+}
+
+/// The partitions with something unfinished, a line for each.
+fn unfinished(rows: &[&PartitionRow]) -> String {
+    if rows.is_empty() {
+        return String::new();
     }
+    let line = |p: &&PartitionRow| {
+        let reason = match &p.parked {
+            Some(why) => format!("PARKED: {why}"),
+            None => p.reason.clone().unwrap_or_default(),
+        };
+        vec![
+            p.topic.clone(),
+            p.partition.to_string(),
+            number(p.offset),
+            p.trans_id.clone().unwrap_or_default(),
+            p.account.clone().unwrap_or_default(),
+            p.age_ms.map(show_span).unwrap_or_default(),
+            time(p.next_try_ms),
+            number(p.lag),
+            reason,
+        ]
+    };
+    let lines: Vec<Vec<String>> = rows.iter().map(line).collect();
+    let headings = ["TOPIC", "PARTITION", "OLDEST", "TRANS_ID", "ACCOUNT", "AGE", "NEXT TRY", "LAG", "WAITS FOR"];
+    table::render(&headings, &lines)
+}
+
+/// How many partitions have nothing unfinished, as far as running replicas have told lately.
+fn replicas(report: &BlockedReport, idle: &[&PartitionRow]) -> String {
     // What a replica told too long ago is no reason to say that nothing is unfinished now.
     let is_stale = |p: &&&PartitionRow| report.stale.iter().any(|of| of.replica == p.replica);
     let idle_then = idle.iter().filter(is_stale).count();
     let idle = idle.len() - idle_then;
+    let mut text = String::new();
     if report.replicas.is_empty() {
         text.push_str("no running worker told of itself in the last 15 s: none runs, or Redis takes no writes\n");
     } else if idle > 0 {
@@ -142,60 +163,63 @@ fn show(report: &BlockedReport, all: bool) -> String {
             "{idle_then} partitions of which nobody has told lately whether something is unfinished\n"
         ));
     }
-    text.push_str(&remainders(&kept_back));
-    for parked in report.partitions.iter().filter(|p| p.parked.is_some()) {
-        text.push_str(&format!(
-            "{}/{} waits for: postback unblock offsets --topic {} --partition {} --to earliest|latest|N --reason TEXT\n",
-            parked.topic, parked.partition, parked.topic, parked.partition
-        ));
-    }
-    for remade in report.partitions.iter().filter(|p| p.remade_ms.is_some()) {
-        text.push_str(&format!(
-            "{}/{} was deleted and made again (seen {}): it is read from its beginning, and what was unfinished of the old \
-             one is gone\n",
-            remade.topic,
-            remade.partition,
-            time(remade.remade_ms)
-        ));
-    }
-    for lost in report.partitions.iter().filter(|p| p.position_lost_ms.is_some()) {
-        text.push_str(&format!(
-            "{}/{} lost its committed offset (seen {}): it is read again from its beginning; what was settled already ends as a \
-             duplicate while its claim lasts, and is sent again after that\n",
-            lost.topic,
-            lost.partition,
-            time(lost.position_lost_ms)
-        ));
-    }
-    for replay in &report.replays {
-        let part =
-            if replay.account.is_empty() { "all of it".to_owned() } else { format!("account {}", replay.account) };
-        text.push_str(&format!("replay {} waits ({part}): {}\n", replay.id, replay.why));
-    }
-    text.push_str(&unowned_text(&report.unowned));
-    report.storms.iter().for_each(|storm| text.push_str(&storm_text(storm)));
-    for (topic, left) in &report.storm_passes {
-        text.push_str(&format!(
-            "the storm brake still lets {left} bad records of {topic} pass, as an operator ordered; {} ends that\n",
-            crate::storm::end_pass(topic)
-        ));
-    }
-    for refused in &report.refused {
-        let (topic, since, why) = (&refused.topic, time(Some(refused.since_ms)), &refused.why);
-        text.push_str(&format!(
-            "topic {topic} takes no records of {} since {since} ({} are held for it): {why}\n",
-            refused.replica, refused.records
-        ));
-    }
-    text.push_str(&consumers(report));
-    let lines: Vec<Vec<String>> = report
-        .lanes
-        .iter()
-        .map(|l| vec![l.account.clone(), l.state.clone(), time(l.since_ms), l.why.clone()])
-        .collect();
-    text.push('\n');
-    text.push_str(&table::render(&["LANE", "STATE", "SINCE", "WHY"], &lines));
     text
+}
+
+/// What a partition waits for a person to order, and what happened to its topic or its offset.
+fn incidents(of: &PartitionRow) -> String {
+    let (topic, partition) = (&of.topic, of.partition);
+    let mut text = String::new();
+    if of.parked.is_some() {
+        text.push_str(&format!(
+            "{topic}/{partition} waits for: postback unblock offsets --topic {topic} --partition {partition} \
+             --to earliest|latest|N --reason TEXT\n"
+        ));
+    }
+    if of.remade_ms.is_some() {
+        text.push_str(&format!(
+            "{topic}/{partition} was deleted and made again (seen {}): it is read from its beginning, and what was unfinished \
+             of the old one is gone\n",
+            time(of.remade_ms)
+        ));
+    }
+    if of.position_lost_ms.is_some() {
+        text.push_str(&format!(
+            "{topic}/{partition} lost its committed offset (seen {}): it is read again from its beginning; what was settled \
+             already ends as a duplicate while its claim lasts, and is sent again after that\n",
+            time(of.position_lost_ms)
+        ));
+    }
+    text
+}
+
+fn replay_text(replay: &WaitingReplay) -> String {
+    let part = if replay.account.is_empty() { "all of it".to_owned() } else { format!("account {}", replay.account) };
+    format!("replay {} waits ({part}): {}\n", replay.id, replay.why)
+}
+
+fn pass_text(topic: &str, left: u64) -> String {
+    format!(
+        "the storm brake still lets {left} bad records of {topic} pass, as an operator ordered; {} ends that\n",
+        crate::storm::end_pass(topic)
+    )
+}
+
+fn refused_text(refused: &RefusedTopic) -> String {
+    format!(
+        "topic {} takes no records of {} since {} ({} are held for it): {}\n",
+        refused.topic,
+        refused.replica,
+        time(Some(refused.since_ms)),
+        refused.records,
+        refused.why
+    )
+}
+
+fn lanes(rows: &[AccountRow]) -> String {
+    let line = |l: &AccountRow| vec![l.account.clone(), l.state.clone(), time(l.since_ms), l.why.clone()];
+    let lines: Vec<Vec<String>> = rows.iter().map(line).collect();
+    format!("\n{}", table::render(&["LANE", "STATE", "SINCE", "WHY"], &lines))
 }
 
 fn storm_text(storm: &Storm) -> String {
