@@ -78,22 +78,9 @@ fn one<'p>(
     root: &Root,
     files: &'p PlatformFiles,
 ) -> Draft<'p> {
-    let platforms = &files.platforms;
     let key = |key: &str| format!("{path}.{key}");
     let (has_limits, has_base_urls) = (own.contains_key("limits"), own.contains_key("base_urls"));
-    if own.contains_key("base_url") && has_base_urls {
-        settings.problem(&key("base_urls"), "stands beside base_url; keep one of them");
-    }
-    if !own.contains_key("platform") {
-        settings.problem(&key("platform"), format!("is missing: {}", platform_names(platforms)));
-    }
-    let mut refuse = |table: &str, key: &str, reason: &str| {
-        if take(&mut own, table, key) {
-            settings.problem(&format!("{path}.{table}.{key}"), reason);
-        }
-    };
-    refuse("validate", "accept_raw_identifiers", "cannot differ per account; set it in [validate]");
-    refuse("retry", "tiers", "cannot differ per account: a tier is a topic that all accounts share; set it in [retry]");
+    judge_keys(&mut own, path, settings, &files.platforms);
     let mut limits = inherited(&own, "limits", "limits", path, settings).unwrap_or_else(|| root.limits.clone());
     let mut call_limits: Limits =
         inherited(&own, "call_limits", "limits", path, settings).unwrap_or_else(|| limits.clone());
@@ -101,14 +88,7 @@ fn one<'p>(
     let retry = inherited(&own, "retry", "retry", path, settings).unwrap_or_else(|| root.retry.clone());
     let secrets = own.get("secrets").cloned();
     let (common, mut rest) = read::split::<Common>(own, path, &["validate"], settings.report);
-    let platform = common.platform.as_deref().and_then(|stated| {
-        let found = platforms.find(stated);
-        if found.is_none() && !files.may_have(stated) && !settings.report.blames(&key("platform")) {
-            let reason = format!("has to be {}, not {stated:?}", platform_names(platforms));
-            settings.problem(&key("platform"), settings.safe(&key("platform"), &reason));
-        }
-        found
-    });
+    let platform = common.platform.as_deref().and_then(|stated| named(stated, &key("platform"), settings, files));
     let base_urls = urls(&common, platform, path, settings);
     let credentials = credentials::read(secrets.as_ref(), platform, path, settings);
     if limits.shared_as.is_empty() {
@@ -126,27 +106,18 @@ fn one<'p>(
     let map = common.map.into_iter().map(|(event, Code(code))| (event, code)).collect();
     let configured = platform.and_then(|platform| configured(platform, &mut rest, map, path, settings));
 
-    let own_urls = &base_urls[..];
-    let has_own_base = platform.is_some_and(|platform| own_urls != [platform.base_url()]);
-    if let Some(configured) = configured.as_ref().filter(|_| common.proxy.is_some() && !has_own_base) {
-        let hosts = configured.sender.as_ref().map_or_else(Vec::new, |sender| sender.callback_hosts());
-        if !hosts.is_empty() {
-            let text = format!(
-                "resolves the names of callback hosts itself: that they are on the platform's list ({}) is all that is \
-                 checked of them, and not their addresses",
-                hosts.join(", ")
-            );
-            settings.warn(&key("proxy"), text);
+    let has_own_base = platform.is_some_and(|platform| base_urls != [platform.base_url()]);
+    if let Some(configured) = &configured {
+        if common.proxy.is_some() && !has_own_base {
+            warn_of_callbacks(configured, &key("proxy"), settings);
         }
+        judge_addresses(
+            configured,
+            base_urls.iter().map(String::as_str).chain(platform.map(Platform::base_url)),
+            path,
+            settings,
+        );
     }
-
-    let bases = || own_urls.iter().map(String::as_str).chain(platform.map(Platform::base_url));
-    for (name, url) in configured.iter().flat_map(|configured| &configured.addresses) {
-        if !bases().any(|base| base_url::is_of(url, base)) {
-            settings.problem(&key(name), "leads to another address than the base URL: write the path below that alone");
-        }
-    }
-
     if has_call_limits && configured.as_ref().is_some_and(|configured| configured.call.is_none()) {
         settings.problem(&key("call_limits"), "is about calls, and the platform of this account takes none");
     }
@@ -189,6 +160,62 @@ fn one<'p>(
         keys,
         has_base_urls,
         account,
+    }
+}
+
+/// The keys that an account lacks, or that may not stand in it. The latter are removed, so that they are reported once.
+fn judge_keys(own: &mut Table, path: &str, settings: &Settings<'_>, platforms: &Platforms) {
+    if own.contains_key("base_url") && own.contains_key("base_urls") {
+        settings.problem(&format!("{path}.base_urls"), "stands beside base_url; keep one of them");
+    }
+    if !own.contains_key("platform") {
+        settings.problem(&format!("{path}.platform"), format!("is missing: {}", platform_names(platforms)));
+    }
+    for (table, key, reason) in [
+        ("validate", "accept_raw_identifiers", "cannot differ per account; set it in [validate]"),
+        ("retry", "tiers", "cannot differ per account: a tier is a topic that all accounts share; set it in [retry]"),
+    ] {
+        if take(own, table, key) {
+            settings.problem(&format!("{path}.{table}.{key}"), reason);
+        }
+    }
+}
+
+/// The platform of this name. A name that a broken platform file may have meant is not reported a second time.
+fn named<'p>(stated: &str, key: &str, settings: &Settings<'_>, files: &'p PlatformFiles) -> Option<&'p dyn Platform> {
+    let found = files.platforms.find(stated);
+    if found.is_none() && !files.may_have(stated) && !settings.report.blames(key) {
+        let reason = format!("has to be {}, not {stated:?}", platform_names(&files.platforms));
+        settings.problem(key, settings.safe(key, &reason));
+    }
+    found
+}
+
+/// A proxy resolves names itself, so that the addresses of callback hosts cannot be judged here.
+fn warn_of_callbacks(configured: &Configured, key: &str, settings: &Settings<'_>) {
+    let hosts = configured.sender.as_ref().map_or_else(Vec::new, |sender| sender.callback_hosts());
+    if !hosts.is_empty() {
+        let text = format!(
+            "resolves the names of callback hosts itself: that they are on the platform's list ({}) is all that is checked \
+             of them, and not their addresses",
+            hosts.join(", ")
+        );
+        settings.warn(key, text);
+    }
+}
+
+/// What the platform's own keys address has to be below one of the account's base URLs, or the platform's.
+fn judge_addresses<'b>(
+    configured: &Configured,
+    bases: impl Iterator<Item = &'b str> + Clone,
+    path: &str,
+    settings: &Settings<'_>,
+) {
+    for (name, url) in &configured.addresses {
+        if !bases.clone().any(|base| base_url::is_of(url, base)) {
+            let reason = "leads to another address than the base URL: write the path below that alone";
+            settings.problem(&format!("{path}.{name}"), reason);
+        }
     }
 }
 
