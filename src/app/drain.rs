@@ -9,14 +9,18 @@ use tokio::task::spawn_blocking;
 
 use super::consumers::Started;
 use crate::exit::Exit;
+use crate::kafka::consumer::ENDS_WITHIN;
 use crate::operate::status::WorkerStatus;
 use crate::settings::Config;
 use crate::settle::context::StageContext;
 
-/// The time after the drain for storing positions and tokens, leaving the group, and flushing the producer.
-const AFTER_DRAIN: Duration = Duration::from_secs(8);
-/// The part of that time for storing tokens that were just issued.
-const FOR_TOKENS: Duration = Duration::from_secs(4);
+/// How long Redis may take to store tokens that were just issued. The producer is flushed meanwhile.
+const FOR_TOKENS: Duration = Duration::from_secs(3);
+/// How long the broker may take to acknowledge what the producer still holds.
+const FOR_FLUSH: Duration = Duration::from_secs(2);
+/// The time after the drain in which the process ends, even if neither Kafka nor Redis answers: what the consumers
+/// need, then the longer of the two above, and a second for the rest.
+const AFTER_DRAIN: Duration = ENDS_WITHIN.saturating_add(FOR_TOKENS).saturating_add(Duration::from_secs(1));
 /// The exit code after a second signal.
 const INTERRUPTED: i32 = 130;
 
@@ -84,12 +88,19 @@ pub(super) async fn drain_all(
     let runtimes = status.running.get().map(|running| running.runtimes.clone());
     let joined = spawn_blocking(move || {
         let results = [intake.join(), waiting.join()];
-        if context.producer.flush(Duration::from_secs(2)).is_err() {
-            tracing::warn!("some records were not acknowledged; their originals are read again");
-        }
-        if runtimes.is_some_and(|runtimes| !runtimes.store_tokens(FOR_TOKENS)) {
-            tracing::error!("redis has not taken a new token in time; its account may have to be authorised anew");
-        }
+        // Both at once: a token that is lost because Kafka does not answer locks its account out.
+        std::thread::scope(|scope| {
+            scope.spawn(|| {
+                if runtimes.is_some_and(|runtimes| !runtimes.store_tokens(FOR_TOKENS)) {
+                    tracing::error!(
+                        "redis has not taken a new token in time; its account may have to be authorised anew"
+                    );
+                }
+            });
+            if context.producer.flush(FOR_FLUSH).is_err() {
+                tracing::warn!("some records were not acknowledged; their originals are read again");
+            }
+        });
         results.into_iter().collect::<Result<Vec<()>, _>>()
     })
     .await;

@@ -82,6 +82,9 @@ use command::Command;
 use context::connect;
 pub(crate) use message::{header, record};
 
+/// How long a consumer that was asked to end may take after the drain: for its last commit, and to leave the group.
+pub const ENDS_WITHIN: Duration = drains::FLUSH_WITHIN.saturating_add(client::CLOSE_WITHIN);
+
 /// A namespace for `spawn`, its only function.
 pub struct Consumer;
 

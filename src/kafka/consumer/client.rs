@@ -20,7 +20,7 @@ use super::queries::BrokerQueries;
 use super::work::Work;
 
 /// How long leaving the group may take.
-const CLOSE_WITHIN: Duration = Duration::from_secs(2);
+pub(super) const CLOSE_WITHIN: Duration = Duration::from_secs(2);
 /// The time between two checks whether a query still holds a client that is to be closed.
 const HELD_CHECK: Duration = Duration::from_millis(10);
 /// Up to this many partitions, the client is asked for the end of all of them each second.
