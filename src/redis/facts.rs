@@ -19,6 +19,9 @@ pub struct Facts {
     pub append_only: bool,
     /// `connected_slaves`.
     pub replicas: u32,
+    /// Whether the server refuses writes that too few replicas would receive: `min_slaves_good_slaves` is shown only
+    /// then.
+    pub needs_replicas: bool,
     /// `used_memory` and `maxmemory`, if there is a limit.
     pub memory: Option<(u64, u64)>,
 }
@@ -37,6 +40,7 @@ impl Facts {
             replication_id: text("master_replid"),
             append_only: text("aof_enabled") == "1",
             replicas: number("connected_slaves").unwrap_or(0) as u32,
+            needs_replicas: fields.contains_key("min_slaves_good_slaves"),
             memory: number("maxmemory").filter(|m| *m > 0).zip(number("used_memory")).map(|(max, used)| (used, max)),
         }
     }
@@ -75,6 +79,15 @@ impl Facts {
         // The embedded store reports this itself at the start, and nobody could change it there.
         if !self.append_only && !self.is_embedded() {
             found.push("redis: no append-only file: a restart loses the claims; set appendonly yes".to_owned());
+        }
+        // A replica shows its own replicas, and takes no writes.
+        if self.replicas > 0 && !self.needs_replicas && self.role != "slave" {
+            found.push(
+                "redis: it has replicas, and min-replicas-to-write is 0: a primary that is cut off from them goes on \
+                 confirming claims, which a failover then loses, and conversions are sent twice; run \
+                 `CONFIG SET min-replicas-to-write 1` and write it to the configuration"
+                    .to_owned(),
+            );
         }
         if let Some((used, max)) = self.memory.filter(|(used, max)| used * 10 >= max * 7) {
             // The percentage moves in steps of ten, so that the text stays the same within a step and each step is
@@ -126,6 +139,19 @@ mod tests {
     fn a_replica_is_waited_for_and_a_hidden_policy_is_believed() {
         assert!(Facts::read(&GOOD.replace("role:master", "role:slave")).hold().is_some());
         assert!(Facts::read(&GOOD.replace("maxmemory_policy:noeviction\r\n", "")).refusals().is_empty());
+    }
+
+    #[test]
+    fn a_primary_with_replicas_is_warned_of_if_it_takes_writes_without_them() {
+        let with = |more: &str| Facts::read(&format!("{GOOD}{more}"));
+        let warned = with("connected_slaves:2\r\n").warnings();
+        let [text] = &warned[..] else { panic!("{warned:?}") };
+        assert!(text.contains("min-replicas-to-write"), "{text}");
+        assert_eq!(with("connected_slaves:1\r\n").warnings(), warned, "one text, so that it is told once");
+        assert!(with("connected_slaves:2\r\nmin_slaves_good_slaves:1\r\n").warnings().is_empty());
+        assert!(with("connected_slaves:0\r\n").warnings().is_empty(), "there is no failover");
+        let replica = Facts::read(&GOOD.replace("role:master", "role:slave\r\nconnected_slaves:1"));
+        assert!(replica.warnings().is_empty());
     }
 
     #[test]
