@@ -116,10 +116,9 @@ async fn visit(
                     tries.turn.answered();
                     tries.failed = None;
                     begin_anew(delivery, lane, &mut tries.delays);
-                    if !renew(delivery, lane, guard).await? {
+                    if !renew(delivery, lane, guard).await? || !check_time(delivery, lane)? {
                         break;
                     }
-                    check_time(delivery, lane)?;
                     continue;
                 }
                 Err(unanswered) => unanswered,

@@ -47,12 +47,18 @@ pub(super) async fn claim_to_send(
     lane: &Lane,
     guard: &mut Option<ClaimGuard>,
 ) -> Result<Option<Progress>, DeliveryError> {
-    if guard.is_none()
-        && let Some(done) = claim(delivery, lane, guard).await?
-    {
-        return Ok(Some(done));
+    loop {
+        if guard.is_none()
+            && let Some(done) = claim(delivery, lane, guard).await?
+        {
+            return Ok(Some(done));
+        }
+        if check_time(delivery, lane)? {
+            break;
+        }
+        // The clock was set while the claim was made. The next claim waits until the clock can be believed.
+        Box::pin(give_up(delivery, lane, guard)).await;
     }
-    check_time(delivery, lane)?;
     refuse_second_send(delivery, guard)?;
     Ok(None)
 }
@@ -149,14 +155,19 @@ fn take(
 }
 
 /// Judges the event's time. This comes after the claim, so that an old copy of a delivered event is a duplicate.
-pub(super) fn check_time(delivery: &Delivery, lane: &Lane) -> Result<(), DeliveryError> {
+/// `false`: the clock cannot be believed now, so the claim has to be released and made again.
+pub(super) fn check_time(delivery: &Delivery, lane: &Lane) -> Result<bool, DeliveryError> {
     let ready = event(delivery)?;
-    let judged = timing::check(ready, &delivery.envelope, now_ms());
+    let clock = &lane.context.health.clock;
+    if clock.trouble().is_some() {
+        return Ok(false);
+    }
+    let judged = timing::check(ready, &delivery.envelope, now_ms()).map(|()| true);
     let Err(DeliveryError::Invalid(fault) | DeliveryError::Expired(fault)) = &judged else { return judged };
     // The platforms' clocks contradicted ours, and none has been heard since. The event is not dead-lettered if its
     // time is right by their clocks: it is sent, and its answer tells which clock is right.
-    match lane.context.health.clock.doubted_now_ms() {
-        Some(now) if fault.field == timing::EVENT_TIME => timing::check(ready, &delivery.envelope, now),
+    match clock.doubted_now_ms() {
+        Some(now) if fault.field == timing::EVENT_TIME => timing::check(ready, &delivery.envelope, now).map(|()| true),
         _ => judged,
     }
 }

@@ -65,11 +65,8 @@ pub(super) fn judge(delivery: &Delivery, lane: &Lane, guard: &Option<ClaimGuard>
         return Err(Stop::Closed(why));
     }
     let is_stale = spare_lease(lane, guard).is_none() || delivery.ack.assignment().is_unconfirmed();
-    if is_stale || lane.context.health.clock.trouble().is_some() {
+    if is_stale || !check_time(delivery, lane).map_err(Stop::Late)? {
         return Err(Stop::ClaimAgain);
     }
-    if !lane.limiter.is_in_time(slot) {
-        return Err(Stop::SlotMissed);
-    }
-    check_time(delivery, lane).map_err(Stop::Late)
+    if lane.limiter.is_in_time(slot) { Ok(()) } else { Err(Stop::SlotMissed) }
 }

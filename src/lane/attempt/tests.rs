@@ -307,6 +307,30 @@ fn while_the_clock_cannot_be_believed_no_event_is_judged_or_sent() {
     });
 }
 
+/// The clock is set back while the claim is on its way to Redis: the event would lie in the future.
+#[test]
+fn an_event_is_not_judged_by_a_clock_that_was_set_during_its_claim() {
+    run(async {
+        for unavailable in [WhenUnavailable::Hold, WhenUnavailable::Deliver] {
+            let bench = Bench::new(|s| s.account.when_unavailable = unavailable).await;
+            bench.lane.context.health.clock.saw((now_ms() / 1000, 0), std::time::Instant::now());
+            let (mut delivery, _end) = bench.delivery(TopicKind::Input, "ok-1");
+            let step = async {
+                crate::clock::set_by(-3_600_000);
+                sleep(Duration::from_millis(300)).await;
+                assert!(bench.sent().is_empty());
+                crate::clock::set_by(0);
+            };
+            // The claim's command is sent before the step.
+            let ((result, guard), ()) = tokio::join!(biased; attempted(&bench, &mut delivery), step);
+            assert!(matches!(result, Ok(Progress::Accepted(_))), "it was judged by the wrong clock");
+            assert!(!guard.unwrap().claim.resend, "the first claim was released");
+            assert_eq!((bench.sent().len(), bench.resends_counted()), (1, 0));
+            delivery.ack.complete(End::Returned);
+        }
+    });
+}
+
 /// Two platforms said that the clock is an hour behind, and none has been heard since. The worker sends to find out,
 /// and refuses no event by its own clock alone.
 #[test]
