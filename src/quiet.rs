@@ -117,6 +117,8 @@ pub enum Repeated {
     },
     /// Copies that this topic refuses because of their size.
     TooLarge(Box<str>),
+    /// Records of one account whose claim's key holds what no worker wrote. The index of the account in the metrics.
+    ForeignClaim(usize),
 }
 
 /// Warnings that were logged already. A loop that checks every second logs each of them once.

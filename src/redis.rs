@@ -2,6 +2,7 @@
 
 pub mod batcher;
 pub mod facts;
+pub mod foreign;
 pub mod health;
 pub mod scripts;
 pub mod tls;

@@ -45,6 +45,8 @@ on_both_stores! {
     two_copies_in_one_process_take_turns_and_the_second_is_a_duplicate
     a_flushed_store_grants_nothing_and_keeps_nothing_of_it
     a_failover_is_answered_by_writing_the_last_minute_again
+    a_key_of_another_type_stops_its_own_claim_alone
+    an_acceptance_replaces_a_key_of_another_type_and_a_lost_answer_does_not
     every_key_has_an_expiry
 }
 
@@ -104,6 +106,7 @@ async fn claimed(dedupe: &Dedupe, who: &mut ClaimRequest) -> ClaimGuard {
         ClaimOutcome::Duplicate { .. } => panic!("duplicate"),
         ClaimOutcome::Conflict => panic!("conflict"),
         ClaimOutcome::Busy { unknown } => panic!("busy, unknown {unknown}"),
+        ClaimOutcome::Foreign => panic!("foreign"),
     }
 }
 
@@ -281,7 +284,7 @@ impl World {
                 self.owners[process] = Some(Owner { copy, who, guard, gone: false, overtaken: false });
             }
             ClaimOutcome::Duplicate { resends, .. } => self.receipt(copy, false, resends),
-            ClaimOutcome::Conflict => panic!("no money differs here"),
+            ClaimOutcome::Conflict | ClaimOutcome::Foreign => panic!("neither money nor type differs here"),
             // It is held, possibly after a refusal in the same visit. The copy in the tier carries what was declared,
             // and no further attempt.
             ClaimOutcome::Busy { .. } => {
@@ -824,6 +827,80 @@ fn a_failover_is_answered_by_writing_the_last_minute_again() {
         // The value of another claim in the key counts one possible duplicate of the account.
         let () = redis::cmd("SET").arg(&key).arg("u|in:9:9|0000000007|0").query_async(&mut c).await.unwrap();
         assert_eq!(rewrite().await, [3]);
+    });
+}
+
+/// Puts a list where a claim belongs.
+async fn plant_list(key: &[u8]) -> redis::aio::MultiplexedConnection {
+    let mut c = redis().get_multiplexed_async_connection().await.unwrap();
+    let () = redis::cmd("DEL").arg(key).query_async(&mut c).await.unwrap();
+    let () = redis::cmd("LPUSH").arg(key).arg("x").query_async(&mut c).await.unwrap();
+    c
+}
+
+async fn is_list(c: &mut redis::aio::MultiplexedConnection, key: &[u8]) -> bool {
+    redis::cmd("GET").arg(key).query_async::<Option<Vec<u8>>>(c).await.is_err_and(|e| e.code() == Some("WRONGTYPE"))
+}
+
+fn a_key_of_another_type_stops_its_own_claim_alone() {
+    run(async {
+        let prefix = prefix();
+        set_epoch(&prefix).await;
+        let health = Arc::new(Health::default());
+        let a = process_with(&prefix, health.clone());
+        let (mut held, mut other) = (claim_request("in:0:1", 0, false), claim_request("in:0:2", 0, false));
+        other.key = key(2);
+        let name = held.key.name(&prefix);
+        let mut c = plant_list(&name).await;
+        // Both are in one pipeline.
+        let (mut first, mut second) = (ClaimAttempt::default(), ClaimAttempt::default());
+        let (foreign, free) = tokio::join!(a.claim(&mut held, &mut first), a.claim(&mut other, &mut second));
+        assert!(matches!(foreign, Ok(ClaimOutcome::Foreign)) && matches!(free, Ok(ClaimOutcome::Claim(_))));
+        assert!(health.is_up() && health.trouble().is_none());
+        assert_eq!(health.foreign.names(), [name.escape_ascii().to_string()]);
+        assert!(is_list(&mut c, &name).await, "it is not ours");
+
+        // A text that no worker wrote is judged alike, and every text is left alone.
+        let () = redis::cmd("SET").arg(&name).arg("whatever").query_async(&mut c).await.unwrap();
+        let foreign = a.claim(&mut held, &mut ClaimAttempt::default()).await;
+        assert!(matches!(foreign, Ok(ClaimOutcome::Foreign)));
+
+        let () = redis::cmd("DEL").arg(&name).query_async(&mut c).await.unwrap();
+        let mut guard = claimed(&a, &mut held).await;
+        plant_list(&name).await;
+        assert!(!a.renew(&held, &mut guard.claim).await.unwrap(), "it is not ours any more");
+        a.release(&mut held, guard).await;
+        assert!(is_list(&mut c, &name).await && health.is_up());
+    });
+}
+
+fn an_acceptance_replaces_a_key_of_another_type_and_a_lost_answer_does_not() {
+    run(async {
+        let world = World::new().await;
+        let a = &world.process(0);
+        let mut who = claim_request("in:0:1", 0, false);
+        let name = who.key.name(&world.prefix);
+        let guard = claimed(a, &mut who).await;
+        let mut c = plant_list(&name).await;
+        a.mark(&mut who, Some(&guard.claim), 3).await.unwrap();
+        assert_eq!((who.own, who.possible), (1, 1), "what stands there is not ours: one possible duplicate");
+        assert!(is_list(&mut c, &name).await);
+
+        a.confirm(&mut who, &guard.claim, 3, &mut ConfirmAttempt::default()).await.unwrap();
+        assert_eq!((who.own, who.possible), (2, 2));
+        drop(guard);
+        let found: Vec<u8> = redis::cmd("GET").arg(&name).query_async(&mut c).await.unwrap();
+        assert_eq!(Value::parse(&found).resends(), 2);
+        let life: i64 = redis::cmd("PTTL").arg(&name).query_async(&mut c).await.unwrap();
+        assert!((1..=WINDOW.as_millis() as i64).contains(&life), "{life}");
+
+        // The same after a failover.
+        plant_list(&name).await;
+        let possible = RefCell::new(Vec::new());
+        a.write_recent(Instant::now(), |account| possible.borrow_mut().push(account)).await;
+        assert_eq!(possible.into_inner(), [3]);
+        let again: Vec<u8> = redis::cmd("GET").arg(&name).query_async(&mut c).await.unwrap();
+        assert_eq!(again, found);
     });
 }
 

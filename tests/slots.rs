@@ -33,6 +33,7 @@ on_both_stores! {
     a_slot_nobody_awaits_any_more_is_lost_and_holds_nobody_up
     a_step_in_latency_stops_no_lane_and_at_a_steady_one_the_rate_is_reached
     latency_that_jumps_up_and_down_lets_no_second_hold_more_than_the_rate
+    a_bucket_that_holds_what_no_worker_wrote_stops_its_own_lanes_alone
 }
 
 /// The limiter of one replica, on its own connection. It records push-backs.
@@ -290,5 +291,32 @@ fn without_redis_accounts_of_one_bucket_and_all_replicas_share_one_rate() {
         let most = most_in_a_second(&sent.borrow());
         assert!(most <= allowed(20.0, 6), "{most} sends in a second at 20/s");
         assert!(sent.borrow().len() >= 40, "only {} in 3.5 s", sent.borrow().len());
+    });
+}
+
+fn a_bucket_that_holds_what_no_worker_wrote_stops_its_own_lanes_alone() {
+    run(async {
+        let health = Arc::new(Health::default());
+        let (batcher, work) = Batcher::new(redis(), "slots:epoch".into(), health.clone());
+        spawn_local(work);
+        let lane = |bucket: &str| {
+            let alone = Alone { delivers: false, sharers: 0, replicas: Arc::new(AtomicUsize::new(1)) };
+            let limiter = Limiter::new(batcher.clone(), bucket.to_owned(), 50.0, alone, health.clone(), |_| {});
+            spawn_local(limiter.clone().run());
+            limiter
+        };
+        let (spoiled, other) = (bucket(), bucket());
+        let mut c = redis().get_multiplexed_async_connection().await.unwrap();
+        let () = redis::cmd("LPUSH").arg(&spoiled).arg("x").query_async(&mut c).await.unwrap();
+        let (waiting, flowing) = (lane(&spoiled), lane(&other));
+        let waiting = spawn_local(async move { _ = waiting.slot(Priority::Usual).await });
+        for _ in 0..30 {
+            _ = flowing.slot(Priority::Usual).await;
+            assert!(health.is_up(), "{:?}", health.trouble());
+        }
+        assert!(!waiting.is_finished());
+        assert_eq!(health.foreign.names(), std::slice::from_ref(&spoiled));
+        let () = redis::cmd("DEL").arg(&spoiled).query_async(&mut c).await.unwrap();
+        waiting.await.unwrap();
     });
 }

@@ -5,8 +5,8 @@ use ::redis::Value as Reply;
 
 use crate::claim::claim_attempt::ConfirmAttempt;
 use crate::claim::recent_claims::{Mark, Remembered};
-use crate::claim::rules::{Claim, ClaimRequest, Done, Primary, Spare, Value, judge_confirm};
-use crate::claim::{Dedupe, bytes, number};
+use crate::claim::rules::{Claim, ClaimRequest, Done, Primary, Spare, judge_confirm};
+use crate::claim::{Dedupe, number};
 use crate::redis::batcher::StoreError;
 use crate::redis::scripts::Script;
 
@@ -36,14 +36,14 @@ impl Dedupe {
             let done = Done::new(claim_request, claim.token);
             let (first, changes) = (attempt.first, self.changes.get());
             attempt.first.get_or_insert(claim_request.own);
-            let reply = self.batcher.call(self.set_done(&key, done)).await;
+            let reply = self.write_done(&key, done).await;
             if reply.as_ref().is_err_and(|error| !error.may_have_run()) {
                 attempt.first = first;
             }
-            let found = match bytes(reply?)? {
+            let found = match reply? {
                 // The earlier primary lost our value, and nobody has claimed since.
                 None if rewritten => None,
-                old => judge_confirm(old.as_deref().map(Value::parse).as_ref(), claim.token, claim_request, first),
+                old => judge_confirm(old.as_ref(), claim.token, claim_request, first),
             };
             // Finding our own value may hide that the earlier try replaced another value on another primary.
             // Boxed, because few confirms are repeated.
@@ -102,8 +102,11 @@ impl Dedupe {
         }
         let holder = claim.map_or_else(String::new, |c| c.token.holder());
         let args = [holder.as_bytes(), value.as_bytes(), &number(self.window_ms)];
-        let reply = self.batcher.script(Script::Mark, &self.redis_key(claim_request.key), &args).await?;
-        if reply == Reply::Int(1) {
+        let is_marked = match self.batcher.script(Script::Mark, &self.redis_key(claim_request.key), &args).await {
+            Err(StoreError::Foreign) => false,
+            reply => reply? == Reply::Int(1),
+        };
+        if is_marked {
             self.remember(claim_request, mark, account, false);
         } else if claim.is_some() {
             claim_request.count_possible(0);

@@ -2,13 +2,12 @@
 
 use std::time::{Duration, Instant};
 
-use ::redis::Value as Reply;
 use futures_util::{StreamExt, stream};
 use tokio::time::sleep;
 
 use crate::claim::recent_claims::{Entry, Remembered};
 use crate::claim::rules::{Key, Value};
-use crate::claim::{Dedupe, bytes};
+use crate::claim::{Dedupe, value};
 use crate::redis::batcher::StoreError;
 
 /// How far back from its last sight a primary may have failed to replicate values.
@@ -83,7 +82,7 @@ impl Dedupe {
             }
         };
         let key = self.redis_key(entry.key);
-        let found = value(self.batcher.call(self.set_if_absent(&key, &entry.what)).await?)?;
+        let found = self.write_if_absent(&key, &entry.what).await?;
         count(!is_ours(&entry.what, found.as_ref()));
         let Remembered::Done(done) = entry.what else { return Ok(()) };
         match found {
@@ -95,13 +94,14 @@ impl Dedupe {
             }
             Some(_) => {}
         }
-        let reply = self.batcher.call(self.set_done(&key, done)).await;
-        *overwritten |= reply.as_ref().is_err_and(StoreError::may_have_run);
-        count(!is_ours(&entry.what, value(reply?)?.as_ref()));
+        let replaced = self.write_done(&key, done).await;
+        *overwritten |= replaced.as_ref().is_err_and(StoreError::may_have_run);
+        count(!is_ours(&entry.what, replaced?.as_ref()));
         Ok(())
     }
 
-    fn set_if_absent(&self, key: &[u8], what: &Remembered) -> ::redis::Cmd {
+    /// Writes a value if the key is absent, and returns the value that it found.
+    async fn write_if_absent(&self, key: &[u8], what: &Remembered) -> Result<Option<Value>, StoreError> {
         let mut cmd = ::redis::cmd("SET");
         cmd.arg(key);
         match what {
@@ -109,22 +109,21 @@ impl Dedupe {
             Remembered::Unknown(mark) => cmd.arg(&*mark.value),
         };
         cmd.arg("PX").arg(self.window_ms).arg("NX").arg("GET");
-        cmd
+        match self.batcher.call(cmd).await {
+            Err(StoreError::Foreign) => Ok(Some(Value::Foreign)),
+            reply => value(reply?),
+        }
     }
 
     /// Writes a confirm in any case, and a mark only if the key is absent.
     async fn write_again(&self, key: Key, what: &Remembered) -> Result<(), StoreError> {
         let key = self.redis_key(key);
-        let cmd = match what {
-            Remembered::Done(done) => self.set_done(&key, *done),
-            Remembered::Unknown(_) => self.set_if_absent(&key, what),
+        let found = match what {
+            Remembered::Done(done) => self.write_done(&key, *done).await,
+            Remembered::Unknown(_) => self.write_if_absent(&key, what).await,
         };
-        self.batcher.call(cmd).await.map(drop)
+        found.map(drop)
     }
-}
-
-fn value(reply: Reply) -> Result<Option<Value>, StoreError> {
-    Ok(bytes(reply)?.as_deref().map(Value::parse))
 }
 
 /// Whether the value found in the key is our own, or one of the same lineage.

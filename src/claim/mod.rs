@@ -91,9 +91,15 @@ impl Dedupe {
                     let _ = Box::pin(self.give_back(&key, attempt.token, &attempt.replaced())).await;
                     return Err(StoreError::Forgotten);
                 }
+                Err(StoreError::Foreign) => return Ok(ClaimOutcome::Foreign),
                 reply => bytes(reply?)?,
             };
-            let verdict = judge(found.as_deref().map(Value::parse).as_ref(), attempt.token, claim_request);
+            let value = found.as_deref().map(Value::parse);
+            if value == Some(Value::Foreign) {
+                self.batcher.met_foreign(&key);
+                return Ok(ClaimOutcome::Foreign);
+            }
+            let verdict = judge(value.as_ref(), attempt.token, claim_request);
             match verdict {
                 Judgement::Fresh => break Won::fresh(claim_request),
                 Judgement::OwnToken => match attempt.taking_over.take() {
@@ -139,8 +145,10 @@ impl Dedupe {
         let min_age = if stale { self.lease.as_millis() as i64 } else { -1 };
         let args = [&old[..], new.as_bytes(), &number(CLAIM_LIFE_MS), &number(min_age)];
         attempt.taking_over = Some(TakingOver::new(claim_request, old.clone(), Some(&found), stale));
-        let reply = self.batcher.script(Script::TakeOver, key, &args).await?;
-        Ok(Took::by(&reply, attempt.token))
+        match self.batcher.script(Script::TakeOver, key, &args).await {
+            Err(StoreError::Foreign) => Ok(Took::Changed),
+            reply => Ok(Took::by(&reply?, attempt.token)),
+        }
     }
 
     /// The claim of an account that delivers while Redis is away. Redis holds nothing of it, and the send is declared.
@@ -178,8 +186,10 @@ impl Dedupe {
         let since = Instant::now();
         let args = [claim.token.holder().into_bytes(), number(CLAIM_LIFE_MS)];
         let args = args.each_ref().map(Vec::as_slice);
-        let reply = self.batcher.script(Script::Renew, &self.redis_key(claim_request.key), &args).await?;
-        let is_ours = reply == Reply::Int(1);
+        let is_ours = match self.batcher.script(Script::Renew, &self.redis_key(claim_request.key), &args).await {
+            Err(StoreError::Foreign) => false,
+            reply => reply? == Reply::Int(1),
+        };
         if is_ours {
             claim.since = since;
         }
@@ -225,10 +235,20 @@ impl Dedupe {
         Primary { changes: self.changes.get(), id: self.batcher.known_primary() }
     }
 
-    pub(crate) fn set_done(&self, key: &[u8], done: Done) -> ::redis::Cmd {
-        let mut cmd = ::redis::cmd("SET");
-        cmd.arg(key).arg(done.to_int()).arg("PX").arg(self.window_ms).arg("GET");
-        cmd
+    /// Writes a confirm, whatever the key holds, and returns the value that it replaced.
+    pub(crate) async fn write_done(&self, key: &[u8], done: Done) -> Result<Option<Value>, StoreError> {
+        let set_done = || {
+            let mut cmd = ::redis::cmd("SET");
+            cmd.arg(key).arg(done.to_int()).arg("PX").arg(self.window_ms);
+            cmd
+        };
+        let mut returning = set_done();
+        returning.arg("GET");
+        match self.batcher.call(returning).await {
+            // Only without GET does SET replace a value of another type. An acceptance is a fact.
+            Err(StoreError::Foreign) => self.batcher.call(set_done()).await.map(|_| Some(Value::Foreign)),
+            reply => value(reply?),
+        }
     }
 
     pub(crate) fn redis_key(&self, key: Key) -> Vec<u8> {
@@ -254,6 +274,11 @@ pub(crate) fn bytes(reply: Reply) -> Result<Option<Vec<u8>>, StoreError> {
         Reply::Int(n) => Ok(Some(number(n))),
         _ => Err(StoreError::Unavailable("gave an answer of another type".into())),
     }
+}
+
+/// The value that a command found.
+pub(crate) fn value(reply: Reply) -> Result<Option<Value>, StoreError> {
+    Ok(bytes(reply)?.as_deref().map(Value::parse))
 }
 
 #[cfg(test)]

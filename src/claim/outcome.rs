@@ -20,6 +20,8 @@ pub enum ClaimOutcome {
         /// Another lineage sent it and got no answer, so its outcome will never be known.
         unknown: bool,
     },
+    /// The key holds what no worker wrote. Nothing is sent, and the value stays.
+    Foreign,
 }
 
 /// A claim. While it lives, every other copy in this process waits.

@@ -167,6 +167,7 @@ fn shown(claim_outcome: &ClaimOutcome) -> String {
         ClaimOutcome::Duplicate { resends, .. } => format!("duplicate {resends}"),
         ClaimOutcome::Conflict => "conflict".into(),
         ClaimOutcome::Busy { unknown } => format!("held, unknown {unknown}"),
+        ClaimOutcome::Foreign => "foreign".to_owned(),
     }
 }
 
@@ -199,7 +200,7 @@ fn what_a_claim_finds_decides_and_only_a_claim_of_ours_changes_it() {
             (doubt(1), Some(done(&ours, 1)), "duplicate 1", 1),
             (doubt(2), Some(done(&ours, 1)), "duplicate 3", 3),
             (doubt(0), Some(done(&theirs, 1)), "duplicate 1", 1),
-            (ours.clone(), Some("somebody else's".into()), "held, unknown true", 0),
+            (ours.clone(), Some("somebody else's".into()), "foreign", 0),
         ];
         for (n, (who, found, expected, own)) in rows.into_iter().enumerate() {
             let mut who = ClaimRequest { key: claim_request(&n.to_string()).key, ..who };

@@ -105,6 +105,7 @@ fn show(report: &BlockedReport, all: bool) -> String {
         report.storms.iter().map(storm_text).collect(),
         report.storm_passes.iter().map(|(topic, left)| pass_text(topic, *left)).collect(),
         report.refused.iter().map(refused_text).collect(),
+        foreign_text(&report.foreign_keys),
         consumers(report),
         lanes(&report.lanes),
     ];
@@ -264,6 +265,10 @@ fn unowned_text(unowned: &[UnownedPartition]) -> String {
     )
 }
 
+fn foreign_text(keys: &BTreeSet<String>) -> String {
+    if keys.is_empty() { String::new() } else { format!("{}\n", crate::redis::foreign::text(keys)) }
+}
+
 /// The consumers that have something to report.
 fn consumers(report: &BlockedReport) -> String {
     let row = |row: &ConsumerRow| {
@@ -385,6 +390,7 @@ mod tests {
                 unblock: crate::storm::unblock("clicks"),
                 ..Storm::default()
             }],
+            foreign_keys: ["pb:rate:acme-ps".to_owned()].into(),
             storm_passes: [("views".into(), 900)].into(),
             replicas: vec!["a".into()],
             stale: vec![],
@@ -410,6 +416,7 @@ mod tests {
         assert!(text.contains("conversions/3 lost its committed offset (seen 2026-"), "{text}");
         assert!(text.contains("topic postback.parked.acme-ps takes no records of a since "), "{text}");
         assert!(text.contains("(7 are held for it): refused by the broker"), "{text}");
+        assert!(text.contains("delete it (DEL): \"pb:rate:acme-ps\""), "{text}");
         assert!(text.contains("conversions/2 was deleted and made again"), "{text}");
         assert!(text.contains("replay r-1 waits (account acme-ps): its lane is halted"), "{text}");
         assert!(text.contains("clicks  4          17         3"), "{text}");

@@ -12,6 +12,7 @@ use crate::delivery::{Delivery, Ready, Subject};
 use crate::error::{Answer, DeliveryError, Fault};
 use crate::lane::state::Lane;
 use crate::metrics::ClaimResult;
+use crate::quiet::Repeated;
 use crate::redis::batcher::StoreError;
 use crate::settle::Progress;
 use crate::settle::policy::timing;
@@ -151,6 +152,27 @@ fn take(
             lane.metrics().claim(ClaimResult::Held);
             Err(DeliveryError::Held { unknown })
         }
+        ClaimOutcome::Foreign => {
+            lane.metrics().claim(ClaimResult::Held);
+            tell_foreign(delivery, lane);
+            // Nobody will ever know what the value means, unless somebody deletes it.
+            Err(DeliveryError::Held { unknown: true })
+        }
+    }
+}
+
+/// Names the record whose claim cannot be made. The key is named by the batcher.
+fn tell_foreign(delivery: &Delivery, lane: &Lane) {
+    let kind = Repeated::ForeignClaim(delivery.index());
+    if let Some(not_logged) = lane.context.quiet.allow(kind, std::time::Instant::now()) {
+        let named = delivery.named();
+        tracing::error!(
+            trans_id = named.trans_id.as_deref().unwrap_or(""),
+            account = &*lane.handle.id.account_name,
+            not_logged,
+            "the key of the claim holds what no worker wrote: nothing is sent, and the record waits in its tier; \
+             `postback trace` shows the key"
+        );
     }
 }
 

@@ -16,6 +16,7 @@ use std::sync::atomic::Ordering::Relaxed;
 use std::time::{Duration, Instant};
 
 use ::redis::RedisResult;
+use ::redis::aio::MultiplexedConnection;
 
 use self::memory::Memory;
 pub use self::parts::{Coordinator, Watched};
@@ -24,9 +25,9 @@ use crate::delivery::progress::{PartitionView, Snapshot};
 use crate::kafka::REMAINDER;
 use crate::metrics::PartitionMetrics;
 use crate::operate::replica::{is_kept_back, replica_snapshot, unfinished};
-use crate::operate::{ReplicaSnapshot, arrivals, lanes, snapshot};
+use crate::operate::{ReplicaSnapshot, arrivals, foreign, lanes, snapshot};
 use crate::quiet::Repeated;
-use crate::redis::batcher::describe;
+use crate::redis::batcher::{describe, is_of_keys};
 use crate::redis::facts::Facts;
 
 /// The time between two snapshots.
@@ -66,16 +67,23 @@ impl Coordinator {
         for (kind, not_logged) in self.quiet.left_out(Instant::now()) {
             match kind {
                 Repeated::DeadLetter { account, reason } => {
-                    let account =
-                        self.lanes.iter().find(|lane| lane.id.index == account).map(|lane| &*lane.id.account_name);
-                    let (account, reason) = (account.unwrap_or("unknown"), reason.as_str());
+                    let (account, reason) = (self.name_of(account), reason.as_str());
                     tracing::warn!(account, reason, not_logged, "more dead letters in the last minute");
                 }
                 Repeated::TooLarge(topic) => {
                     tracing::error!(topic = &*topic, not_logged, "more copies were refused by size in the last minute");
                 }
+                Repeated::ForeignClaim(account) => {
+                    let account = self.name_of(account);
+                    tracing::error!(account, not_logged, "more claims met foreign keys in the last minute");
+                }
             }
         }
+    }
+
+    /// The name of the account with this index in the metrics.
+    fn name_of(&self, account: usize) -> &str {
+        self.lanes.iter().find(|lane| lane.id.index == account).map_or("unknown", |lane| &*lane.id.account_name)
     }
 
     /// Checks once, and a second time if the connection was closed: a closed connection says nothing about the server,
@@ -97,7 +105,11 @@ impl Coordinator {
         let mut pipe = ::redis::pipe();
         pipe.cmd("TIME").cmd("GET").arg(self.keys.epoch()).cmd("INFO").arg("replication");
         let asked = Instant::now();
-        let (time, epoch, info): ((i64, i64), Option<String>, String) = pipe.query_async(c).await?;
+        let looked: RedisResult<((i64, i64), Option<String>, String)> = pipe.query_async(c).await;
+        if looked.as_ref().is_err_and(is_of_keys) {
+            self.health.foreign.met(self.keys.epoch().as_bytes());
+        }
+        let (time, epoch, info) = looked?;
         if !self.own_store {
             self.health.clock.saw(time, asked);
         }
@@ -117,7 +129,8 @@ impl Coordinator {
         // A store that answers reads but refuses writes does not count as up.
         let beat = self.keys.replica(&format!("{}:beat", self.id));
         let () = ::redis::cmd("SET").arg(beat).arg(1).arg("PX").arg(15_000).query_async(c).await?;
-        self.save_halts(c, &mut memory.switches).await?;
+        let done = self.save_halts(c, &mut memory.switches).await;
+        self.or_foreign(c, done).await?;
         match epoch {
             None => self.health.forgot(),
             Some(id) => {
@@ -134,22 +147,38 @@ impl Coordinator {
                 memory.epoch = Some(id);
             }
         }
-        self.obey_switches(c, &mut memory.switches).await?;
-        self.end_halts(c).await?;
-        self.exchange_storms(c).await?;
-        self.keep_unplaced(c).await?;
-        self.keep_positions(c, &mut memory.positions).await?;
-        self.obey_orders(c, &mut memory.orders).await?;
+        let done = self.obey_switches(c, &mut memory.switches).await;
+        self.or_foreign(c, done).await?;
+        let done = self.end_halts(c).await;
+        self.or_foreign(c, done).await?;
+        let done = self.exchange_storms(c).await;
+        self.or_foreign(c, done).await?;
+        let done = self.keep_unplaced(c).await;
+        self.or_foreign(c, done).await?;
+        let done = self.keep_positions(c, &mut memory.positions).await;
+        self.or_foreign(c, done).await?;
+        let done = self.obey_orders(c, &mut memory.orders).await;
+        self.or_foreign(c, done).await?;
         arrivals::exchange(&self.known, c, &self.keys, &self.lanes).await?;
         if memory.snapshot_at.is_none_or(|at| at.elapsed() >= SNAPSHOT_EVERY) {
-            snapshot::write_snapshot(c, &self.keys, &self.snapshot()).await?;
-            let replicas = snapshot::count_replicas(c, &self.keys).await?;
-            self.count_replicas(memory, replicas);
+            let done = snapshot::write_snapshot(c, &self.keys, &self.snapshot()).await;
+            self.or_foreign(c, done).await?;
+            let done = snapshot::count_replicas(c, &self.keys).await;
+            self.or_foreign(c, done.map(|replicas| self.count_replicas(memory, replicas))).await?;
             memory.snapshot_at = Some(Instant::now());
         }
         self.health.answered();
         memory.connection = Some(connection);
         Ok(())
+    }
+
+    /// Takes the end of a step. One that a foreign key stopped is left out, and what is known of it stays in force:
+    /// Redis answers, and the other steps go on.
+    async fn or_foreign(&self, c: &mut MultiplexedConnection, done: RedisResult<()>) -> RedisResult<()> {
+        match done {
+            Err(error) if is_of_keys(&error) => foreign::name(c, &self.keys, &self.health.foreign).await,
+            done => done,
+        }
     }
 
     fn judge_primary(&self, memory: &mut Memory, facts: &Facts) {
@@ -226,7 +255,9 @@ impl Coordinator {
 
     /// The state of this replica as other processes see it.
     pub fn snapshot(&self) -> ReplicaSnapshot {
-        replica_snapshot(&self.id, &self.lanes, &self.metrics, &self.consumers, &self.refusals.all())
+        let foreign_keys = self.health.foreign.names();
+        let own = replica_snapshot(&self.id, &self.lanes, &self.metrics, &self.consumers, &self.refusals.all());
+        ReplicaSnapshot { foreign_keys, ..own }
     }
 }
 

@@ -36,6 +36,7 @@
 pub mod arrivals;
 pub mod audit;
 pub mod coordinator;
+pub mod foreign;
 mod holds;
 pub mod keys;
 pub mod lanes;

@@ -152,6 +152,7 @@ pub fn replica_snapshot(
         lanes: lanes_shown.collect(),
         partitions: partitions.collect(),
         refused: refusals.iter().map(|refusal| refused(id, refusal)).collect(),
+        foreign_keys: Vec::new(),
         consumers: consumers.iter().map(|c| consumer_snapshot(c.name, &c.view.snapshot().counts)).collect(),
     }
 }

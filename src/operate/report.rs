@@ -1,7 +1,7 @@
 //! Combines the switches and the snapshots of all replicas into what `accounts list`, `blocked` and the API show
 //! (pure).
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use schemars::JsonSchema;
@@ -55,6 +55,9 @@ pub struct BlockedReport {
     pub lanes: Vec<AccountRow>,
     /// Topics of the worker's own that take no records.
     pub refused: Vec<RefusedTopic>,
+    /// Keys in Redis that hold what no worker wrote, as a worker met them in the last ten minutes. What needs one of
+    /// them waits until it is deleted.
+    pub foreign_keys: BTreeSet<String>,
     /// Input topics that the storm brake stopped.
     pub storms: Vec<Storm>,
     /// Input topics of which bad records may still pass without being judged, and how many, beside those that a replica
@@ -263,6 +266,7 @@ pub fn blocked(
         storms,
         storm_passes,
         refused: snapshots.iter().flat_map(|replica| replica.refused.clone()).collect(),
+        foreign_keys: snapshots.iter().flat_map(|replica| replica.foreign_keys.clone()).collect(),
         replicas: snapshots.iter().map(|replica| replica.id.clone()).collect(),
         stale: snapshots
             .iter()

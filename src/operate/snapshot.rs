@@ -30,6 +30,8 @@ pub struct ReplicaSnapshot {
     pub partitions: Vec<PartitionRow>,
     /// Topics that take none of the replica's records.
     pub refused: Vec<RefusedTopic>,
+    /// Keys in Redis that hold what no worker wrote, as the replica met them in the last ten minutes.
+    pub foreign_keys: Vec<String>,
     pub consumers: Vec<ConsumerSnapshot>,
 }
 

@@ -94,7 +94,8 @@ impl WorkerStatus {
 
     fn snapshot(&self) -> snapshot::ReplicaSnapshot {
         let consumers = self.running.get().map_or(&[][..], |r| &r.consumers);
-        replica_snapshot(&self.id, &self.lanes, &self.metrics, consumers, &self.refusals())
+        let own = replica_snapshot(&self.id, &self.lanes, &self.metrics, consumers, &self.refusals());
+        snapshot::ReplicaSnapshot { foreign_keys: self.health.foreign.names(), ..own }
     }
 
     fn refusals(&self) -> Vec<TopicRefusal> {

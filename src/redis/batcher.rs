@@ -12,13 +12,13 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use ::redis::aio::MultiplexedConnection;
-use ::redis::{Client, Cmd, RedisError, Value};
+use ::redis::{Arg, Client, Cmd, RedisError, Value};
 use futures_util::StreamExt;
 use futures_util::stream::FuturesUnordered;
 use tokio::sync::{mpsc, oneshot};
 
 use self::error::{NO_SCRIPT, is_refusal};
-pub use self::error::{StoreError, describe};
+pub use self::error::{StoreError, describe, is_of_keys};
 use crate::redis::facts::Facts;
 use crate::redis::health::Health;
 use crate::redis::scripts::Script;
@@ -83,6 +83,11 @@ impl Batcher {
         let text = ::redis::from_redis_value::<String>(self.call(cmd).await?)
             .map_err(|_| StoreError::Unavailable("gave an answer of another type".into()))?;
         Ok(Facts::read(&text).replication_id)
+    }
+
+    /// Names a key that holds what no worker wrote, as the batcher itself does if Redis refuses to read it.
+    pub fn met_foreign(&self, key: &[u8]) {
+        self.health.foreign.met(key);
     }
 
     /// Opens a new connection before the next command, because the address may lead to another server now.
@@ -215,6 +220,14 @@ async fn lives(connection: &mut MultiplexedConnection) -> bool {
     }
 }
 
+/// The key of a command: its first argument, or the one behind a script and the number of its keys.
+fn key_of(cmd: &Cmd) -> Option<&[u8]> {
+    let mut args = cmd.args_iter();
+    let Arg::Simple(name) = args.next()? else { return None };
+    let Arg::Simple(key) = args.nth(if name.starts_with(b"EVAL") { 2 } else { 0 })? else { return None };
+    Some(key)
+}
+
 /// Sends one pipeline and distributes the answers. Returns whether the connection must be replaced.
 async fn send(
     mut connection: MultiplexedConnection,
@@ -241,15 +254,24 @@ async fn send(
                 health.forgot();
             }
             let mut refused = None;
-            for ((claim, reply), value) in replies.into_iter().zip(values) {
+            for (((claim, reply), value), cmd) in replies.into_iter().zip(values).zip(pipe.cmd_iter()) {
                 let _ = reply.send(match value {
                     Value::ServerError(error) => {
                         let error = RedisError::from(error);
                         let text = describe(&error);
-                        if text != NO_SCRIPT {
-                            refused = Some(text.clone());
+                        if is_of_keys(&error) {
+                            key_of(cmd).inspect(|key| health.foreign.met(key));
+                            Err(StoreError::Foreign)
+                        } else {
+                            if text != NO_SCRIPT {
+                                refused = Some(text.clone());
+                            }
+                            Err(if is_refusal(&error) {
+                                StoreError::Refused(text)
+                            } else {
+                                StoreError::Unavailable(text)
+                            })
                         }
-                        Err(if is_refusal(&error) { StoreError::Refused(text) } else { StoreError::Unavailable(text) })
                     }
                     _ if claim && forgotten => Err(StoreError::Forgotten),
                     value => Ok(value),

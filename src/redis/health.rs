@@ -4,6 +4,7 @@ use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
 use std::sync::{Arc, Mutex, PoisonError};
 
 use crate::clock::Shared;
+use crate::redis::foreign::ForeignKeys;
 
 /// The state of Redis, shared by all code that uses Redis.
 #[derive(Default)]
@@ -16,6 +17,8 @@ pub struct Health {
     primary: Mutex<Arc<str>>,
     /// The comparison of Redis's clock with the clock of this machine.
     pub clock: Shared,
+    /// The keys that hold what no worker wrote. Only what needs one of them waits.
+    pub foreign: ForeignKeys,
 }
 
 #[derive(Default)]

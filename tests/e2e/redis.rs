@@ -6,6 +6,7 @@ use crate::support::redis::RedisServer;
 use crate::support::worker::Worker;
 use crate::support::world::{Setup, World};
 use crate::support::{eventually, millis, secs};
+use postback::claim::rules::Key;
 
 const OWN: Setup = Setup { brokers: 0, redis: true, proxy: false, partitions: 0 };
 
@@ -74,6 +75,41 @@ fn a_redis_that_is_full_means_waiting() {
         |r| drop(r.connect().run(&["CONFIG", "SET", "maxmemory", "1kb"])),
         |r, _| drop(r.connect().run(&["CONFIG", "SET", "maxmemory", "0"])),
     );
+}
+
+/// A list stands where one conversion's claim belongs, and another where the rate of an account is kept.
+#[test]
+fn a_key_that_no_worker_wrote_holds_what_needs_it_and_nothing_else() {
+    let mut w = World::new("redis-foreign");
+    let account = w.account("acme-ps", Platform::Qihoo360);
+    let held = w.account("acme-ms", Platform::Qihoo360);
+    w.set("accounts.acme-ms.limits.shared_as", "spoiled");
+    let mut redis = w.redis();
+    let events = w.make.orders("acme-ps", 200);
+    let key = Key::new("qihoo360", "acme-ps", "ORDER", events[7].trans_id()).name(w.id());
+    let bucket = format!("{}:rate:qihoo360:spoiled", w.id());
+    for key in [&key[..], bucket.as_bytes()] {
+        redis.run_bytes(&[b"LPUSH", key, b"x"]);
+    }
+    let worker = w.started();
+    w.publish(events);
+    let events = w.make.orders("acme-ms", 5);
+    w.publish(events);
+    eventually(secs(60), "all others of the account are sent", || account.executed() == 199);
+    let named = || worker.must(&["blocked"]);
+    let (key_name, bucket_name) = (key.escape_ascii().to_string(), format!("\"{bucket}\""));
+    eventually(secs(20), "both keys are named", || named().contains(&key_name) && named().contains(&bucket_name));
+    assert!(worker.ready() && worker.metrics().total("worker_holds", &[]) == 0.0, "Redis answers");
+    assert!(worker.must(&["trace", w.events[7].trans_id()]).contains("foreign"));
+    assert_eq!((account.executed(), held.request_count()), (199, 0));
+    let log = worker.log();
+    assert!(log.contains(w.events[7].trans_id()) && !log.contains("redis cannot be used"), "{log}");
+    for key in [&key[..], bucket.as_bytes()] {
+        redis.run_bytes(&[b"DEL", key]);
+    }
+    w.settle(secs(60));
+    let books = w.ledger(&Check::EXACT);
+    w.counters(&worker, &books);
 }
 
 #[test]

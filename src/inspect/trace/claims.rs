@@ -4,6 +4,7 @@ use std::borrow::Cow;
 use std::sync::Arc;
 use std::time::Duration;
 
+use ::redis::Value as Reply;
 use ::redis::aio::MultiplexedConnection;
 use schemars::JsonSchema;
 use serde::Serialize;
@@ -11,9 +12,12 @@ use serde::Serialize;
 use super::wanted::Wanted;
 use crate::account::Accounts;
 use crate::claim::rules::{CLAIM_LIFE_MS, Key, Value};
+use crate::redis::batcher::is_of_keys;
 
 /// The number of keys in one query.
 const CHUNK: usize = 1000;
+/// Stands for a value of another type, which no worker wrote.
+const NO_TEXT: &[u8] = b"";
 
 /// A key that may hold a claim of the event.
 #[derive(Clone, Debug)]
@@ -51,12 +55,17 @@ pub(super) async fn read_claims(
     let mut rows = Vec::new();
     for chunk in asked.chunks(CHUNK) {
         let mut pipe = ::redis::pipe();
+        pipe.ignore_errors();
         for candidate in chunk {
             pipe.cmd("GET").arg(candidate.key.name(prefix));
         }
-        let values: Vec<Option<Vec<u8>>> = pipe.query_async(redis).await?;
+        let values: Vec<Reply> = pipe.query_async(redis).await?;
         for (candidate, value) in chunk.iter().zip(values) {
-            let Some(value) = value else { continue };
+            let value = match value.extract_error() {
+                Err(error) if is_of_keys(&error) => Some(NO_TEXT.to_vec()),
+                value => ::redis::from_redis_value(value?)?,
+            };
+            let Some(value): Option<Vec<u8>> = value else { continue };
             let pttl: i64 = ::redis::cmd("PTTL").arg(candidate.key.name(prefix)).query_async(redis).await?;
             // The key may have gone between the two questions.
             if pttl != -2 {

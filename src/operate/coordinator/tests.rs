@@ -138,6 +138,28 @@ async fn a_topic_that_was_stopped_here_is_told_to_redis_and_what_redis_says_is_o
 }
 
 #[tokio::test]
+async fn a_shared_key_of_another_type_stops_what_needs_it_and_no_account() {
+    let mut world = World::new().await;
+    world.set_epoch("e1").await;
+    let (keys, by) = (Keys::new("pb"), By::new(Via::Cli, "li", "audit"));
+    lanes::pause(&mut world.connection, &keys, "acme", &by, 5).await.unwrap();
+    world.look().await;
+    for key in ["pb:lanes", "pb:storms", "pb:replicas"] {
+        let () = ::redis::cmd("SET").arg(key).arg("x").query_async(&mut world.connection).await.unwrap();
+    }
+    world.memory.snapshot_at = None;
+    world.look().await;
+    assert!(world.coordinator.health.is_up() && !world.lane.is_open(), "what was known stays in force");
+    let named = ["pb:lanes", "pb:replicas", "pb:storms"];
+    assert_eq!(world.coordinator.health.foreign.names(), named);
+    assert_eq!(world.coordinator.snapshot().foreign_keys, named);
+    let () = ::redis::cmd("DEL").arg(&named).query_async(&mut world.connection).await.unwrap();
+    lanes::resume(&mut world.connection, &keys, "acme", &by, 6).await.unwrap();
+    world.look().await;
+    assert!(world.lane.is_open());
+}
+
+#[tokio::test]
 async fn a_connection_that_the_server_closed_between_two_looks_is_no_trouble() {
     let mut world = World::new().await;
     world.set_epoch("e1").await;

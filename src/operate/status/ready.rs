@@ -86,6 +86,10 @@ impl WorkerStatus {
         for TopicRefusal { topic, why: refused, records, .. } in &refusals {
             why.push(format!("topic {topic} takes no records ({records} are held for it): {refused}"));
         }
+        let foreign = self.health.foreign.names();
+        if !foreign.is_empty() {
+            why.push(crate::redis::foreign::text(&foreign));
+        }
         why.extend(redis.iter().map(|redis| format!("redis: {redis}")));
         if !kafka_up {
             why.push("kafka: no broker answers".into());

@@ -1,13 +1,13 @@
 //! Why a command has no usable answer, and the text that describes the error without secrets.
 
-use ::redis::{ErrorKind, RedisError, ServerErrorKind};
+use ::redis::{ErrorKind, RedisError, ServerError, ServerErrorKind};
 
 use crate::redis::tls;
 
 pub(super) const NO_SCRIPT: &str = "NOSCRIPT";
 /// With these codes Redis refuses a command before it runs, or one of our scripts before it writes, because our scripts
 /// write last. Any other code may come from a proxy that passed the command on.
-const REFUSALS: [&str; 18] = [
+const REFUSALS: [&str; 17] = [
     "ASK",
     "BUSY",
     "CLUSTERDOWN",
@@ -25,8 +25,9 @@ const REFUSALS: [&str; 18] = [
     "READONLY",
     "TRYAGAIN",
     "WRONGPASS",
-    "WRONGTYPE",
 ];
+/// Redis refuses one command with this code, because its key holds a value of another type.
+const WRONG_TYPE: &str = "WRONGTYPE";
 
 /// Why a command has no usable answer.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -39,6 +40,9 @@ pub enum StoreError {
     Refused(String),
     /// Redis cannot be reached, or must not be asked now: the command was not sent. The text contains no secret.
     Unreached(String),
+    /// The key of this command holds what no worker wrote: another type, or a value that a script cannot read. The
+    /// command did not run. Redis itself is well, and so are the other keys.
+    Foreign,
     /// The command ran, but the store has lost its epoch, so its answer says nothing about the past.
     Forgotten,
 }
@@ -46,13 +50,27 @@ pub enum StoreError {
 impl StoreError {
     /// Whether the command may have run.
     pub fn may_have_run(&self) -> bool {
-        !matches!(self, StoreError::Unreached(_) | StoreError::Refused(_))
+        !matches!(self, StoreError::Unreached(_) | StoreError::Refused(_) | StoreError::Foreign)
     }
 }
 
 /// Whether the command certainly did not run.
 pub(super) fn is_refusal(error: &RedisError) -> bool {
     error.code().is_some_and(|code| REFUSALS.contains(&code))
+}
+
+/// Whether Redis refuses these commands only for what their keys hold, so that others are answered all the same.
+pub fn is_of_keys(error: &RedisError) -> bool {
+    let errors = error.clone().into_server_errors();
+    errors.is_some_and(|errors| errors.iter().all(|(_, error)| is_of_key(error)))
+}
+
+fn is_of_key(error: &ServerError) -> bool {
+    let text = error.details().unwrap_or_default();
+    // What Redis says where a number is needed and the value is none, and Lua in one of our scripts.
+    let is_no_number =
+        || text.contains("is not an integer") || text.contains("user_script") && text.contains("attempt to ");
+    error.code() == WRONG_TYPE || error.code() == "ERR" && is_no_number()
 }
 
 /// Says which right the user lacks. The server puts the name of a command between quotes, and gives no name if it
@@ -106,6 +124,7 @@ pub fn describe(error: &RedisError) -> String {
             "the user lacks a permission (ACL) that a script needs: `postback check --connect` names it".into()
         }
         ErrorKind::AuthenticationFailed => "authentication failed".into(),
+        _ if code == Some(WRONG_TYPE) => "a key holds a value of another type (WRONGTYPE)".into(),
         _ if code == Some("OOM") => "out of memory (maxmemory reached)".into(),
         _ if code == Some("NOREPLICAS") => "not enough replicas (min-replicas-to-write)".into(),
         _ if code == Some("MISCONF") => "refuses writes because it cannot persist (MISCONF)".into(),

@@ -50,6 +50,58 @@ async fn an_idle_connection_that_the_server_closed_fails_no_command_and_warns_no
     assert!(text.contains("redis answers") && !text.contains("WARN"), "{text}");
 }
 
+#[tokio::test]
+async fn what_one_key_holds_says_nothing_of_the_server() {
+    let store = Store::start().unwrap();
+    let client = crate::redis::Config::stub(store.url()).client().unwrap();
+    let health = Arc::new(Health::default());
+    let (batcher, work) = Batcher::new(client, "pb:epoch".into(), health.clone());
+    let cmd = |words: &[&str]| {
+        let mut cmd = ::redis::cmd(words[0]);
+        words[1..].iter().for_each(|word| _ = cmd.arg(*word));
+        batcher.call(cmd)
+    };
+    let asked = async {
+        cmd(&["LPUSH", "pb:list", "x"]).await.unwrap();
+        assert_eq!(cmd(&["GET", "pb:list"]).await, Err(StoreError::Foreign));
+        assert_eq!(batcher.script(Script::Renew, b"pb:list", &[b"c|", b"1"]).await, Err(StoreError::Foreign));
+        assert!(health.is_up() && !StoreError::Foreign.may_have_run());
+        assert_eq!(health.foreign.names(), ["pb:list"]);
+        assert!(matches!(cmd(&["NO-SUCH"]).await, Err(StoreError::Unavailable(_))));
+        assert!(!health.is_up());
+    };
+    tokio::select! { () = asked => {}, () = work => panic!("it ended") }
+}
+
+#[test]
+fn an_error_for_what_a_key_holds_is_told_from_all_others() {
+    let is_of_keys = |text: &str| {
+        let refusal = ::redis::parse_redis_value(format!("-{text}\r\n").as_bytes()).unwrap();
+        is_of_keys(&refusal.extract_error().unwrap_err())
+    };
+    for text in [
+        "WRONGTYPE Operation against a key holding the wrong kind of value",
+        "WRONGTYPE Operation against a key holding the wrong kind of value script: d3c2, on @user_script:2.",
+        "ERR user_script:8: attempt to perform arithmetic on local 'tat' (a nil value) script: d3c2, on @user_script:8.",
+        "ERR hash value is not an integer script: d3c2, on @user_script:2.",
+        "ERR value is not an integer or out of range",
+    ] {
+        assert!(is_of_keys(text), "{text}");
+    }
+    for text in [
+        "ERR The user executing the script can't run this command or subcommand script: d3c2, on @user_script:1.",
+        "ERR Unknown Redis command called from script script: d3c2, on @user_script:1.",
+        "ERR unknown command 'GET'",
+        "ERR attempt to reach the server failed",
+        "OOM command not allowed when used memory > 'maxmemory'. script: d3c2, on @user_script:5.",
+        "READONLY You can't write against a read only replica.",
+        "LOADING Redis is loading the dataset in memory",
+        "NOSCRIPT No matching script",
+    ] {
+        assert!(!is_of_keys(text), "{text}");
+    }
+}
+
 #[test]
 fn a_missing_right_is_named() {
     let refusal = |text: &str| {

@@ -248,6 +248,7 @@ impl Tokens {
     fn unavailable(&self, error: &StoreError) -> DeliveryError {
         let why = match error {
             StoreError::Unavailable(why) | StoreError::Refused(why) | StoreError::Unreached(why) => why,
+            StoreError::Foreign => "their key, or that of their lock, holds what no worker wrote: delete it",
             StoreError::Forgotten => "it has lost its epoch key",
         };
         DeliveryError::Unavailable(format!(

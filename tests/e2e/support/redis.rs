@@ -75,8 +75,14 @@ impl Connection {
     /// Runs a command that must work.
     #[track_caller]
     pub fn run(&mut self, words: &[&str]) -> redis::Value {
-        let mut cmd = redis::cmd(words[0]);
-        for word in &words[1..] {
+        self.run_bytes(&words.iter().map(|word| word.as_bytes()).collect::<Vec<_>>())
+    }
+
+    /// The same with words that are no text.
+    #[track_caller]
+    pub fn run_bytes(&mut self, words: &[&[u8]]) -> redis::Value {
+        let mut cmd = redis::Cmd::new();
+        for word in words {
             cmd.arg(*word);
         }
         cmd.query(&mut self.0).unwrap_or_else(|e| panic!("{words:?}: {e}"))
