@@ -130,17 +130,16 @@ impl Coordinator {
         let beat = self.keys.replica(&format!("{}:beat", self.id));
         let () = ::redis::cmd("SET").arg(beat).arg(1).arg("PX").arg(15_000).query_async(c).await?;
         let done = self.save_halts(c, &mut memory.switches).await;
-        self.or_foreign(c, done).await?;
+        self.or_foreign(c, done, &mut memory.met_foreign).await?;
         match epoch {
             None => self.health.forgot(),
             Some(id) => {
                 // Another id means that the store was flushed and unblocked between two checks.
                 let new = memory.epoch.as_ref().is_some_and(|old| *old != id && old != "starting");
-                if new || self.health.has_forgotten() {
-                    let known =
-                        self.lanes.iter().map(|l| (l.id.account_name.to_string(), l.switches.present())).collect();
-                    lanes::restore(c, &self.keys, &known, &memory.switches.resumed).await?;
-                    self.restore_storms(c).await?;
+                // What a foreign key replaced is lost, too, once the key is deleted.
+                if new || self.health.has_forgotten() || std::mem::take(&mut memory.met_foreign) {
+                    let done = self.restore(c, &memory.switches.resumed).await;
+                    self.or_foreign(c, done, &mut memory.met_foreign).await?;
                     self.health.remembered();
                     memory.positions.read_anew();
                 }
@@ -148,23 +147,24 @@ impl Coordinator {
             }
         }
         let done = self.obey_switches(c, &mut memory.switches).await;
-        self.or_foreign(c, done).await?;
+        self.or_foreign(c, done, &mut memory.met_foreign).await?;
         let done = self.end_halts(c).await;
-        self.or_foreign(c, done).await?;
+        self.or_foreign(c, done, &mut memory.met_foreign).await?;
         let done = self.exchange_storms(c).await;
-        self.or_foreign(c, done).await?;
+        self.or_foreign(c, done, &mut memory.met_foreign).await?;
         let done = self.keep_unplaced(c).await;
-        self.or_foreign(c, done).await?;
+        self.or_foreign(c, done, &mut memory.met_foreign).await?;
         let done = self.keep_positions(c, &mut memory.positions).await;
-        self.or_foreign(c, done).await?;
+        self.or_foreign(c, done, &mut memory.met_foreign).await?;
         let done = self.obey_orders(c, &mut memory.orders).await;
-        self.or_foreign(c, done).await?;
+        self.or_foreign(c, done, &mut memory.met_foreign).await?;
         arrivals::exchange(&self.known, c, &self.keys, &self.lanes).await?;
         if memory.snapshot_at.is_none_or(|at| at.elapsed() >= SNAPSHOT_EVERY) {
             let done = snapshot::write_snapshot(c, &self.keys, &self.snapshot()).await;
-            self.or_foreign(c, done).await?;
+            self.or_foreign(c, done, &mut memory.met_foreign).await?;
             let done = snapshot::count_replicas(c, &self.keys).await;
-            self.or_foreign(c, done.map(|replicas| self.count_replicas(memory, replicas))).await?;
+            let done = done.map(|replicas| self.count_replicas(memory, replicas));
+            self.or_foreign(c, done, &mut memory.met_foreign).await?;
             memory.snapshot_at = Some(Instant::now());
         }
         self.health.answered();
@@ -172,11 +172,26 @@ impl Coordinator {
         Ok(())
     }
 
+    /// Writes what is known here of the lanes and of stopped topics into a store that lost it.
+    async fn restore(&self, c: &mut MultiplexedConnection, resumed: &lanes::Resumes) -> RedisResult<()> {
+        let known = self.lanes.iter().map(|l| (l.id.account_name.to_string(), l.switches.present())).collect();
+        lanes::restore(c, &self.keys, &known, resumed).await?;
+        self.restore_storms(c).await
+    }
+
     /// Takes the end of a step. One that a foreign key stopped is left out, and what is known of it stays in force:
     /// Redis answers, and the other steps go on.
-    async fn or_foreign(&self, c: &mut MultiplexedConnection, done: RedisResult<()>) -> RedisResult<()> {
+    async fn or_foreign(
+        &self,
+        c: &mut MultiplexedConnection,
+        done: RedisResult<()>,
+        met_foreign: &mut bool,
+    ) -> RedisResult<()> {
         match done {
-            Err(error) if is_of_keys(&error) => foreign::name(c, &self.keys, &self.health.foreign).await,
+            Err(error) if is_of_keys(&error) => {
+                *met_foreign = true;
+                foreign::name(c, &self.keys, &self.health.foreign).await
+            }
             done => done,
         }
     }

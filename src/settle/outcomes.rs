@@ -132,18 +132,22 @@ impl Outcomes {
     /// # Errors
     /// Redis is still away. What is left goes on waiting.
     pub async fn write_waiting(&self) -> Result<(), StoreError> {
-        loop {
-            let Some(kind) = self.waiting.borrow().keys().next().cloned() else { return Ok(()) };
-            let Some(Waiting { times, sample, again }) = self.waiting.borrow_mut().remove(&kind) else { return Ok(()) };
+        let kinds: Vec<Kind> = self.waiting.borrow().keys().cloned().collect();
+        for kind in kinds {
+            let Some(Waiting { times, sample, again }) = self.waiting.borrow_mut().remove(&kind) else { continue };
             let counted = Counted { kind, sample };
             if let Err(error) = self.write(&counted, times, again).await {
                 let Counted { kind, sample } = counted;
                 let left = Waiting { times, sample, again: again || error.may_have_run() };
                 // There is room for it: it was here before, and one kind more than the bound does no harm.
                 self.waiting.borrow_mut().entry(kind).or_default().add(left);
-                return Err(error);
+                // What the key of one replay holds says nothing of the others.
+                if error != StoreError::Foreign {
+                    return Err(error);
+                }
             }
         }
+        Ok(())
     }
 }
 

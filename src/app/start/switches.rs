@@ -7,7 +7,7 @@ use crate::app::start::wait::Say;
 use crate::kafka::consumer::Unplaced;
 use crate::lane::handle::lanes::Lanes;
 use crate::operate::storms::read_storms;
-use crate::operate::{Keys, orders};
+use crate::operate::{Keys, foreign, orders};
 use crate::redis::health::Health;
 use crate::storm::board::Storms;
 
@@ -24,6 +24,7 @@ pub async fn restore_switches(
     loop {
         let read = async {
             let mut connection = crate::redis::connect(client).await?;
+            foreign::name(&mut connection, keys, &health.foreign).await?;
             let unplaced = orders::read_unplaced(&mut connection, keys).await?;
             let stopped = read_storms(&mut connection, keys).await?;
             let switches = crate::operate::lanes::read_lanes(&mut connection, keys).await?;
@@ -41,6 +42,7 @@ pub async fn restore_switches(
             Err(error) => {
                 let why = crate::redis::batcher::describe(&error);
                 health.failed(&why);
+                // Without its switches, an account that an operator paused would send.
                 say(&format!("waiting for redis.url: {why}"));
                 tokio::time::sleep(Duration::from_secs(1)).await;
             }

@@ -23,6 +23,8 @@ pub(super) struct Memory {
     pub(super) primary_at: Option<Instant>,
     pub(super) seen: VecDeque<(Instant, usize)>,
     pub(super) told: Told,
+    /// One of the shared keys held what no worker wrote at the last check.
+    pub(super) met_foreign: bool,
 }
 
 /// The orders that consumers received: the text of each as it is in Redis, and the time.

@@ -154,6 +154,9 @@ async fn a_shared_key_of_another_type_stops_what_needs_it_and_no_account() {
     assert_eq!(world.coordinator.health.foreign.names(), named);
     assert_eq!(world.coordinator.snapshot().foreign_keys, named);
     let () = ::redis::cmd("DEL").arg(&named).query_async(&mut world.connection).await.unwrap();
+    world.look().await;
+    assert!(!world.lane.is_open(), "nobody has resumed it");
+    assert_eq!(world.switches().await["acme"].paused.as_ref().unwrap().reason, "audit");
     lanes::resume(&mut world.connection, &keys, "acme", &by, 6).await.unwrap();
     world.look().await;
     assert!(world.lane.is_open());

@@ -9,6 +9,7 @@ use crate::account::WhenUnavailable;
 use crate::delivery::Delivery;
 use crate::delivery::progress::Stage;
 use crate::error::Outcome;
+use crate::redis::batcher::StoreError;
 use crate::settle::outbox::Outbox;
 use crate::settle::outcomes::{Counted, Died};
 
@@ -20,7 +21,7 @@ impl Outbox {
     /// does not wait for it: the count waits in memory.
     pub(super) async fn count_replayed(&self, delivery: &Delivery, outcome: Outcome, died: Option<Died<'_>>) {
         let Some(counted) = Counted::of(delivery, outcome, died) else { return };
-        let waits = delivery.when_unavailable() == WhenUnavailable::Hold;
+        let mut waits = delivery.when_unavailable() == WhenUnavailable::Hold;
         // The next reader of a record that was given back counts its end. Only a delivery counts here as well, because
         // it is a fact, and that reader finds a duplicate.
         let is_gone = || delivery.ack.assignment().is_gone();
@@ -35,7 +36,11 @@ impl Outbox {
             match written {
                 Ok(true) => break,
                 Ok(false) => {}
-                Err(error) => again |= error.may_have_run(),
+                Err(error) => {
+                    again |= error.may_have_run();
+                    // It may last for ever, and a count is not worth that records are not finished.
+                    waits &= error != StoreError::Foreign;
+                }
             }
             if !waits && self.outcomes.keep(&counted, again) {
                 break;

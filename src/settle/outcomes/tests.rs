@@ -103,6 +103,33 @@ fn every_end_of_a_replayed_record_is_counted_whatever_topic_it_ends_in_and_a_han
     });
 }
 
+#[test]
+fn a_replay_whose_counts_cannot_be_written_holds_no_record_and_no_other_replay() {
+    run(async {
+        let bench = Bench::new(no_receipts).await;
+        let _: i64 = bench.redis(&["LPUSH", "pb:replay:20261129-1:outcomes", "x"]).await;
+        for replay in [REPLAY, "20261129-2", "20261129-3"] {
+            let (mut delivery, mut ended) = replayed(&bench, TopicKind::Input, replay);
+            delivery.envelope.replay = Some(Replay { id: replay.into(), replays: 1, force: false });
+            settle(&bench.lane.outbox, delivery, None, Ok(Progress::Duplicate { resends: 0 })).await;
+            assert_eq!(ended.now(), Some(End::Finished(Outcome::Duplicate)), "{replay}");
+        }
+        // What waits for the second one is written, and what waits for the first one goes on waiting.
+        let outcomes = &bench.lane.outbox.outcomes;
+        let (mut delivery, _ended) = replayed(&bench, TopicKind::Input, "t");
+        delivery.envelope.replay = Some(Replay { id: "20261129-2".into(), replays: 1, force: false });
+        let counted = Counted::of(&delivery, Outcome::Duplicate, None).unwrap();
+        assert!(outcomes.keep(&counted, false));
+        outcomes.write_waiting().await.unwrap();
+        let second: BTreeMap<String, String> = bench.redis(&["HGETALL", "pb:replay:20261129-2:outcomes"]).await;
+        assert_eq!((second["duplicate"].as_str(), outcomes.waiting.borrow().len()), ("2", 1));
+        let _: i64 = bench.redis(&["DEL", "pb:replay:20261129-1:outcomes"]).await;
+        outcomes.write_waiting().await.unwrap();
+        assert_eq!(counts(&bench).await["duplicate"], "1");
+        delivery.ack.complete(End::Returned);
+    });
+}
+
 #[tokio::test]
 async fn a_replayed_record_is_not_finished_before_its_end_is_counted() {
     let alone = Alone::new(no_receipts);
