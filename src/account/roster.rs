@@ -4,15 +4,19 @@
 //! open still carry them, and takes them back if it returns. So a change of the configuration moves no other account.
 
 use std::collections::BTreeMap;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
 
 use arc_swap::ArcSwap;
 
 use crate::account::{Account, Accounts};
 use crate::platforms::list::Platforms;
+use crate::similar::nearest;
 
 /// The roster as it is now, for everybody who looks up accounts by name.
 pub type LiveRoster = Arc<ArcSwap<Roster>>;
+
+/// The longest name of an account, and a little more. What is longer was meant to be none.
+const LONGEST_NAME: usize = 80;
 
 /// See the module.
 #[derive(Clone, Default)]
@@ -23,6 +27,13 @@ pub struct Roster {
     places: BTreeMap<Arc<str>, Place>,
     /// What accounts can be of.
     platforms: Platforms,
+    /// The last unknown name. Unknown names come in floods.
+    misspelt: Arc<Mutex<Option<Misspelt>>>,
+}
+
+struct Misspelt {
+    name: String,
+    meant: Option<Arc<str>>,
 }
 
 /// Where an account stands.
@@ -56,6 +67,7 @@ impl Roster {
 
     fn with(mut self, accounts: Vec<Arc<Account>>, platforms: Platforms) -> Self {
         self.platforms = platforms;
+        self.misspelt = Arc::default();
         self.places.values_mut().for_each(|place| place.in_force = false);
         let mut changed = Vec::new();
         for account in accounts {
@@ -101,6 +113,23 @@ impl Roster {
     /// The account with this name, if it is in force.
     pub fn find(&self, name: &str) -> Option<&Place> {
         self.places.get(name).filter(|place| place.in_force)
+    }
+
+    /// The name of an account in force that an unknown name was probably meant to be.
+    pub fn similar(&self, unknown: &str) -> Option<Arc<str>> {
+        if unknown.len() > LONGEST_NAME {
+            return None;
+        }
+        let mut last = self.misspelt.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(Misspelt { name, meant }) = &*last
+            && name == unknown
+        {
+            return meant.clone();
+        }
+        let names = self.accounts().map(|place| &*place.account.name);
+        let meant = nearest(unknown, names).and_then(|name| Some(self.find(name)?.account.name.clone()));
+        *last = Some(Misspelt { name: unknown.to_owned(), meant: meant.clone() });
+        meant
     }
 
     /// All accounts in force, by name.
@@ -168,6 +197,21 @@ mod tests {
         let third = second.next(&all(&[&a, &b, &c, &d]), &Platforms::default());
         assert_eq!(shown(&third), [("a", 3, 3), ("b", 0, 2), ("c", 1, 1), ("d", 4, 5)]);
         assert_eq!(third.lanes().len(), 6);
+    }
+
+    #[test]
+    fn an_unknown_name_is_compared_with_the_accounts_in_force() {
+        let (acme, zeta) = (account("acme-ps", false), account("zeta", false));
+        let roster = Roster::new([acme.clone(), zeta.clone()]);
+        let similar = |roster: &Roster, name: &str| roster.similar(name).as_deref().map(str::to_owned);
+        for _ in 0..2 {
+            assert_eq!(similar(&roster, "acme-pss").as_deref(), Some("acme-ps"));
+        }
+        assert_eq!(similar(&roster, "other"), None);
+        assert_eq!(similar(&roster, &"acme-ps".repeat(100)), None);
+        let next = roster.next(&all(&[&zeta]), &Platforms::default());
+        assert_eq!(similar(&roster, "acme-pss").as_deref(), Some("acme-ps"));
+        assert_eq!(similar(&next, "acme-pss"), None, "it is not in force any more");
     }
 
     #[test]

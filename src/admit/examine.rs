@@ -239,7 +239,15 @@ fn account<'a>(roster: &'a Roster, event: &ConversionEvent) -> Result<&'a Place,
         }
         Some(place) if !place.account.enabled => Err(Fault::new("account", "is disabled")),
         Some(place) => Ok(place),
-        None => Err(Fault::new("account", "no such account")),
+        None => Err(Fault::new("account", unknown(roster, &event.account))),
+    }
+}
+
+/// What is wrong with a name that is configured for no account.
+fn unknown(roster: &Roster, name: &str) -> String {
+    match roster.similar(name) {
+        Some(similar) => format!("no such account; did you mean {similar}?"),
+        None => "no such account".into(),
     }
 }
 

@@ -130,7 +130,7 @@ fn none_of_ours(subject: &Subject) -> Option<(Reason, String)> {
     match &ended.end {
         Err(DeliveryError::Malformed(fault)) => Some((Reason::Malformed, fault.detail.clone())),
         Err(DeliveryError::UnknownAccount(fault)) => {
-            let field = if fault.field.is_empty() { String::new() } else { format!("{} ", fault.field) };
+            let field = if fault.field.is_empty() { String::new() } else { format!("{}: ", fault.field) };
             Some((Reason::UnknownAccount, format!("{field}{}", fault.detail)))
         }
         _ => None,

@@ -32,7 +32,7 @@ export function Blocked({ query }) {
       ${replays.length > 0 && html`<ul class="hint">${replays.map((one) => html`<li key=${one.id + one.account}>${t("Replay", "重放")} <a href=${link(["replays", one.id])}>${code(one.id)}</a> ${one.account && toLane(one.account)} ${t("waits:", "等待：")} ${one.why}</li>`)}</ul>`}
       <${Section} id="partitions" title=${t(`${shown.length} of ${partitions.length} partitions`, `${partitions.length} 个分区中的 ${shown.length} 个`)} note=${!all && t("Those with something unfinished.", "存在未完成记录的分区。")}
         actions=${html`<a class="button" href=${link(["blocked"], all ? {} : { all: 1 })}>${all ? t("Only unfinished", "仅未完成") : t("Show all", "显示全部")}</a>`}>
-        ${shown.length ? html`<${Table} caption=${t("Partitions", "分区")} columns=${columns} rows=${shown} id=${place} />` : html`<${Empty} good title=${t("Every partition is finished to its end", "所有分区都已处理完毕")} />`}
+        ${shown.length ? html`<${Table} caption=${t("Partitions", "分区")} columns=${columns} rows=${shown} id=${place} />` : html`<${Empty} good title=${t("Nothing that was read waits", "已读取的记录均处理完毕")} />`}
         ${partitions.some((row) => row.parked) && html`<p class="note">${t("To place a partition:", "设置分区位点：")} <code>postback unblock offsets --topic … --partition … --to …</code></p>`}<//>`;
     }}<//><//>`;
 }
