@@ -110,7 +110,7 @@ impl Counts {
     /// Notes the end that a dead letter tells.
     pub fn dead_letter(&mut self, place: Place, reason: Reason) {
         self.reaches(place.0, place.1.saturating_add(1));
-        if let Some((before, after)) = self.origins.dead_letter(place, reason) {
+        if let Some((before, after)) = self.origins.dead_letter(place, reason, None) {
             self.count(before, after);
         }
     }

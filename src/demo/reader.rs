@@ -188,10 +188,9 @@ impl Work {
             let account = found.account.and_then(|name| self.accounts.iter().position(|a| *a == name));
             lock(&self.shared.counts).receipt(found.place, found.outcome, found.resends, account);
         } else if *record.topic == *self.dead_letters
-            && let Some((topic, place, reason)) = dead_letter(&record)
-            && topic == self.input.0
+            && let Some(found) = dead_letter(&record).filter(|found| found.topic == self.input.0)
         {
-            lock(&self.shared.counts).dead_letter(place, reason);
+            lock(&self.shared.counts).dead_letter(found.place, found.reason);
         } else if *record.topic == *self.results
             && let Some((topic, place)) = final_result(&record)
             && topic == self.input.0

@@ -13,7 +13,7 @@ use schemars::JsonSchema;
 use serde::Serialize;
 
 pub use origins::{Origin, Origins, Sums};
-pub use read::{Place, ReceiptRecord, dead_letter, final_result, receipt};
+pub use read::{DeadLetterRecord, Place, ReceiptRecord, Written, dead_letter, final_result, receipt};
 
 use crate::error::Outcome;
 use crate::units::show_count;

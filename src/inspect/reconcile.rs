@@ -17,6 +17,7 @@ use std::sync::{Mutex, PoisonError};
 use book::Book;
 use keys::read_keys;
 
+use crate::inspect::ledger::Written;
 use crate::kafka::Config;
 use crate::kafka::matching::WaitingNames;
 use crate::kafka::scan::{self, Progress, Span, spans};
@@ -89,7 +90,7 @@ pub fn reconcile(
     let take = |record: crate::kafka::record::Record| {
         let told = book::read_end(&record, kafka);
         if let Some(told) = told {
-            locked().end(told, record.timestamp_ms);
+            locked().end(told, Written::of(&record));
         }
     };
     let first_ms = locked().first_ms();

@@ -62,8 +62,8 @@ pub struct Gatherer {
     wanted: Wanted,
     rules: Rules,
     letters: LatestPerOrigin,
-    /// Each row with the time of its record.
-    waiting: Vec<(Option<i64>, WaitingRow)>,
+    /// Each row with how often its copy was replayed, and the time of its record.
+    waiting: Vec<((i64, i64), WaitingRow)>,
     receipts: Vec<Map<String, Value>>,
     /// The records that were taken. One record may be read several times.
     taken: HashSet<(Arc<str>, i32, i64)>,
@@ -81,7 +81,7 @@ impl Gatherer {
         Self {
             wanted,
             rules,
-            letters: LatestPerOrigin::new(filter, false),
+            letters: LatestPerOrigin::new(filter),
             waiting: Vec::new(),
             receipts: Vec::new(),
             taken: HashSet::new(),
@@ -100,7 +100,8 @@ impl Gatherer {
         } else {
             let of = identify(record.value.as_deref());
             if self.wanted.is(of.trans_id.as_deref(), of.platform.as_deref(), of.account.as_deref()) {
-                self.waiting.extend(self.rules.row(record, &of, now_ms).map(|row| (record.timestamp_ms, row)));
+                let written = (DeadLetter::read(record).replays(), record.timestamp_ms.unwrap_or(i64::MAX));
+                self.waiting.extend(self.rules.row(record, &of, now_ms).map(|row| (written, row)));
             }
         }
         true
@@ -110,21 +111,29 @@ impl Gatherer {
     /// personal data.
     ///
     /// A finished copy may lie behind the committed position, because an older record of its partition is not finished.
-    /// So a copy does not wait any more if its origin has ended since the copy was written.
+    /// So a copy does not wait any more if its origin has ended since the copy was written. The clocks of workers differ:
+    /// the end of a copy that was replayed less often is none of this one.
     pub fn finish(self, claims: Vec<ClaimRow>) -> Trace {
         let dead_letters = self.letters.finish();
-        let mut ends: HashMap<String, i64> = HashMap::new();
-        let letters = dead_letters.iter().filter_map(|letter| Some((letter.stated_origin()?, letter.failed_at_ms())));
-        for (origin, at) in letters.chain(self.receipts.iter().filter_map(end)) {
-            let last = ends.entry(origin).or_insert(at);
-            *last = at.max(*last);
-        }
-        let waits = |written: Option<i64>, row: &WaitingRow| match (written, ends.get(&row.origin)) {
-            (Some(written), Some(ended)) => *ended < written,
-            _ => true,
+        let ended = |letter: &DeadLetter| Some((letter.stated_origin()?, (letter.replays(), letter.failed_at_ms())));
+        let letters: HashMap<String, (i64, i64)> = dead_letters.iter().filter_map(ended).collect();
+        let mut receipts: HashMap<String, i64> = HashMap::new();
+        // Of a dead letter, the letter itself tells more.
+        let is_letter = |receipt: &Map<String, Value>, origin: &str| {
+            receipt.get("outcome").is_some_and(|outcome| outcome == "dead_lettered") && letters.contains_key(origin)
         };
-        let mut waiting: Vec<WaitingRow> =
-            self.waiting.into_iter().filter(|(written, row)| waits(*written, row)).map(|(_, row)| row).collect();
+        for receipt in &self.receipts {
+            if let Some((origin, at)) = end(receipt).filter(|(origin, _)| !is_letter(receipt, origin)) {
+                let last = receipts.entry(origin).or_insert(at);
+                *last = at.max(*last);
+            }
+        }
+        let waits = |written: &(i64, i64), origin: &str| {
+            letters.get(origin).is_none_or(|ended| ended < written)
+                && receipts.get(origin).is_none_or(|ended| *ended < written.1)
+        };
+        let waiting = self.waiting.into_iter().filter(|(written, row)| waits(written, &row.origin));
+        let mut waiting: Vec<WaitingRow> = waiting.map(|(_, row)| row).collect();
         waiting.sort_by(|a, b| (&a.topic, a.partition, a.offset).cmp(&(&b.topic, b.partition, b.offset)));
         let mut receipts = self.receipts;
         receipts.sort_by_key(|receipt| receipt.get("finished_at_ms").and_then(Value::as_i64));

@@ -45,7 +45,7 @@ pub(super) const FIELDS: [(&str, Kind); 24] = [
 
 /// The place where the event first came from: topic, partition, offset.
 pub(super) type Origin = (Box<str>, i64, i64);
-/// Orders dead letters by the time at which they were written, then by record time and place.
+/// The time at which a dead letter was written, then its record time and its place.
 pub(super) type Rank = (i64, i64, i32, i64);
 
 /// One dead letter without its value.
@@ -132,9 +132,20 @@ impl DeadLetter {
         (!topic.is_empty()).then(|| format!("{topic}:{partition}:{offset}"))
     }
 
-    /// A dead letter with a higher rank replaces those of the same origin with a lower one.
+    /// The order in which dead letters are shown.
     pub(super) fn rank(&self) -> Rank {
         (self.failed_at_ms(), self.timestamp_ms, self.partition, self.offset)
+    }
+
+    /// How often it was replayed before.
+    pub fn replays(&self) -> i64 {
+        self.number("replays").unwrap_or(0)
+    }
+
+    /// Orders the newest dead letters of one origin in several partitions, of which the highest one is the newest of
+    /// all. Inside a partition the offset alone tells the newest: the clocks of two writers may differ.
+    pub(super) fn lineage(&self) -> (i64, Rank) {
+        (self.replays(), self.rank())
     }
 
     /// Every header of contract section 4 by name, with personal data masked. An absent header is null.

@@ -103,7 +103,7 @@ impl Filter {
             && self.reason.is_none_or(|reason| letter.reason() == Some(reason))
             && self.since.is_none_or(|since| at >= since)
             && self.until.is_none_or(|until| at < until)
-            && self.replays.is_none_or(|replays| i64::from(replays) == letter.number("replays").unwrap_or(0))
+            && self.replays.is_none_or(|replays| i64::from(replays) == letter.replays())
     }
 
     /// Whether anything but `limit` and `state` narrows the selection.

@@ -13,6 +13,7 @@ mod newest;
 mod page;
 mod rows;
 mod select;
+mod spread;
 mod states;
 
 use std::collections::{BTreeMap, VecDeque};
@@ -21,6 +22,7 @@ use std::hash::{BuildHasher, RandomState};
 use self::labels::LabelTable;
 use self::newest::Newest;
 use self::rows::{BLOCK, Block, Partition, Parts, Rows, SUPERSEDED};
+use self::spread::Spread;
 use self::states::States;
 use crate::error::Reason;
 use crate::inspect::dead_letters::dead_letter::DeadLetter;
@@ -57,6 +59,7 @@ pub struct Index {
     rows: Rows,
     partitions: BTreeMap<i32, Partition>,
     newest: Newest,
+    spread: Spread,
     labels: LabelTable,
     states: States,
     hashes: RandomState,
@@ -74,6 +77,7 @@ impl Default for Index {
             rows: Rows::default(),
             partitions: BTreeMap::new(),
             newest: Newest::default(),
+            spread: Spread::default(),
             labels: LabelTable::default(),
             states: States::default(),
             search: hashes.hash_one(0) as u32,
@@ -170,7 +174,7 @@ impl Index {
     /// The memory that the index holds, about.
     pub fn bytes(&self) -> usize {
         let rows: usize = self.rows.blocks.iter().map(|b| b.rows.capacity() * size_of::<rows::Packed>() + 64).sum();
-        rows + self.newest.bytes() + self.labels.bytes() + self.states.bytes()
+        rows + self.newest.bytes() + self.spread.bytes() + self.labels.bytes() + self.states.bytes()
     }
 
     /// One dead letter.
@@ -219,16 +223,12 @@ impl Index {
     fn arrived(&mut self, rows: &[RowRef]) {
         for row in rows {
             let known = self.newest.get(self.rows.get(*row).origin, |row| self.rows.get(row).origin);
-            if let Some(known) = known
-                && self.rows.rank(known) > self.rows.rank(*row)
-            {
-                self.rows.get_mut(*row).put(SUPERSEDED, true);
-                continue;
+            let newest = known.map_or(*row, |known| self.spread.newest(&self.rows, known, *row));
+            for old in known.into_iter().chain([*row]).filter(|old| *old != newest) {
+                self.rows.get_mut(old).put(SUPERSEDED, true);
             }
-            if let Some(known) = known {
-                self.rows.get_mut(known).put(SUPERSEDED, true);
-            }
-            self.newest.set(*row, |row| self.rows.get(row).origin);
+            self.rows.get_mut(newest).put(SUPERSEDED, false);
+            self.newest.set(newest, |row| self.rows.get(row).origin);
         }
         self.judge(rows);
     }
@@ -240,7 +240,7 @@ impl Index {
             offset: letter.offset,
             failed_ms: letter.failed_at_ms(),
             labels: self.labels.id(letter),
-            replays: letter.number("replays").unwrap_or(0).clamp(0, 255) as u8,
+            replays: letter.replays().clamp(0, 255) as u8,
         }
     }
 

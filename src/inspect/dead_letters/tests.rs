@@ -76,8 +76,8 @@ fn the_newest_of_an_origin_counts_and_hides_the_older_ones_reason() {
         letter(0, offset, &[("origin-offset", origin), ("reason", reason), ("failed-at", at)])
     };
     let letters = [of(1, "1", "invalid", "10"), of(2, "1", "rejected", "20"), of(3, "2", "invalid", "15")];
-    let found = |filter: Filter, all, reversed: bool| {
-        let mut gathering = LatestPerOrigin::new(filter, all);
+    let found = |filter: Filter, reversed: bool| {
+        let mut gathering = LatestPerOrigin::new(filter);
         let mut letters = letters.to_vec();
         if reversed {
             letters.reverse();
@@ -87,12 +87,30 @@ fn the_newest_of_an_origin_counts_and_hides_the_older_ones_reason() {
     };
     let invalid = Filter { reason: Some(Reason::Invalid), ..Filter::default() };
     for reversed in [false, true] {
-        assert_eq!(found(Filter::default(), false, reversed), [2, 3]);
-        assert_eq!(found(Filter::default(), true, reversed), [2, 3, 1]);
-        assert_eq!(found(invalid.clone(), false, reversed), [3]);
-        assert_eq!(found(invalid.clone(), true, reversed), [3, 1]);
-        assert_eq!(found(Filter { limit: Some(1), ..Filter::default() }, false, reversed), [2]);
+        assert_eq!(found(Filter::default(), reversed), [2, 3]);
+        assert_eq!(found(invalid.clone(), reversed), [3]);
+        assert_eq!(found(Filter { limit: Some(1), ..Filter::default() }, reversed), [2]);
     }
+}
+
+#[test]
+fn the_last_one_of_a_partition_is_the_newest_whatever_its_clock_said() {
+    let of = |partition, offset, at, replays| {
+        letter(partition, offset, &[("origin-offset", "1"), ("failed-at", at), ("replays", replays)])
+    };
+    let newest = |letters: &[DeadLetter]| {
+        let found = [letters.to_vec(), letters.iter().rev().cloned().collect()].map(|letters: Vec<_>| {
+            let mut gathering = LatestPerOrigin::new(Filter::default());
+            letters.into_iter().for_each(|letter| gathering.add(letter));
+            gathering.finish().iter().map(|letter| (letter.partition, letter.offset)).collect::<Vec<_>>()
+        });
+        assert_eq!(found[0], found[1], "in whatever order they come");
+        found[0].clone()
+    };
+    assert_eq!(newest(&[of(0, 1, "20", "0"), of(0, 2, "10", "1")]), [(0, 2)], "its worker's clock is behind");
+    assert_eq!(newest(&[of(0, 9, "20", "0"), of(1, 2, "10", "1")]), [(1, 2)], "of two partitions: replayed more often");
+    assert_eq!(newest(&[of(0, 9, "20", "1"), of(1, 2, "30", "1")]), [(1, 2)], "replayed equally often: the later one");
+    assert_eq!(newest(&[of(0, 1, "40", "2"), of(0, 2, "10", "0"), of(1, 1, "30", "1")]), [(1, 1)]);
 }
 
 #[test]

@@ -4,13 +4,17 @@
 //! number of declared re-sends. `delivered` is the strongest outcome, because an acceptance is a fact: a dead letter
 //! that was replayed and delivered is delivered. Then comes `suppressed`. Of `dead_lettered` and `duplicate` the newer
 //! one counts: a dead letter whose replay was confirmed by a worker that was killed before it wrote the receipt has a
-//! `duplicate` as its end. A record takes three bytes and what its reader knows of it, because a topic holds millions
-//! of records; only those that ended in one of these two ways take more.
+//! `duplicate` as its end. Inside a partition the offset tells the newer one, because the clocks of workers differ. A
+//! record takes three bytes and what its reader knows of it, because a topic holds millions of records; only those that
+//! ended in one of these two ways take more.
+
+mod told;
 
 use std::collections::{BTreeMap, HashMap};
 use std::ops::Range;
 
-use super::read::Place;
+use self::told::Told;
+use super::read::{Place, Written};
 use crate::error::{Outcome, Reason};
 
 /// What is known of one record, and what its reader knows of it.
@@ -136,8 +140,7 @@ pub struct Origins<T> {
     partitions: BTreeMap<i32, Partition<T>>,
     sums: Sums,
     resends: HashMap<Place, u32>,
-    /// When the newest end was told of a record that ended as a dead letter or as a duplicate, epoch ms.
-    told_ms: HashMap<Place, i64>,
+    told: HashMap<Place, Told>,
 }
 
 #[derive(Debug)]
@@ -181,17 +184,23 @@ impl<T: Copy + Default> Origins<T> {
         }
     }
 
-    /// Takes the end that a receipt tells. `at_ms` is when it was written, as far as that is known.
-    pub fn receipt(&mut self, place: Place, outcome: Outcome, resends: u32, at_ms: Option<i64>) -> Option<Change<T>> {
+    /// Takes the end that a receipt tells. `written` says where the receipt stands, as far as that is known.
+    pub fn receipt(
+        &mut self,
+        place: Place,
+        outcome: Outcome,
+        resends: u32,
+        written: Option<Written>,
+    ) -> Option<Change<T>> {
         let weak = |outcome: Outcome| matches!(outcome, Outcome::Duplicate | Outcome::DeadLettered);
-        let at_ms = at_ms.unwrap_or(i64::MIN);
-        let told_ms = self.told_ms.get(&place).copied();
+        let before = self.told.get(&place).and_then(|told| told.receipt);
+        let order = Written::order(written, before);
         let change = self.change(place, |origin| {
             let replaces = match origin.outcome {
-                Some(before) if weak(before) && weak(outcome) => {
-                    (at_ms, rank(Some(outcome))) > (told_ms.unwrap_or(i64::MIN), rank(Some(before)))
+                Some(known) if weak(known) && weak(outcome) => {
+                    order.then(rank(Some(outcome)).cmp(&rank(Some(known)))).is_gt()
                 }
-                before => rank(Some(outcome)) > rank(before),
+                known => rank(Some(outcome)) > rank(known),
             };
             if replaces {
                 origin.outcome = Some(outcome);
@@ -199,9 +208,9 @@ impl<T: Copy + Default> Origins<T> {
         })?;
         match change.1.outcome {
             Some(end) if weak(end) => {
-                self.told_ms.insert(place, told_ms.map_or(at_ms, |told_ms| told_ms.max(at_ms)));
+                self.told.entry(place).or_default().receipt = if order.is_gt() { written } else { before };
             }
-            _ => _ = self.told_ms.remove(&place),
+            _ => _ = self.told.remove(&place),
         }
         if resends > 0 {
             let most = self.resends.entry(place).or_default();
@@ -211,16 +220,25 @@ impl<T: Copy + Default> Origins<T> {
         Some(change)
     }
 
-    /// Takes the end that a dead letter tells. It has to be newer than those before it.
-    pub fn dead_letter(&mut self, place: Place, reason: Reason) -> Option<Change<T>> {
-        self.change(place, |origin| origin.dead_letter = Some(reason))
+    /// Takes the end that a dead letter tells. `told` says how often the record had been replayed before, and where the
+    /// dead letter stands; without it, the dead letter has to be newer than those before it.
+    pub fn dead_letter(&mut self, place: Place, reason: Reason, told: Option<(i64, Written)>) -> Option<Change<T>> {
+        if let (Some(letter), Some(known)) = (told, self.told.get(&place))
+            && known.has_newer(letter)
+        {
+            return self.change(place, |_| ());
+        }
+        let change = self.change(place, |origin| origin.dead_letter = Some(reason))?;
+        if told.is_some() {
+            self.told.entry(place).or_default().letter = told;
+        }
+        Some(change)
     }
 
-    /// Takes back that this record ended as a dead letter, unless that was told at `since_ms` or later: a copy that was
-    /// published then has its end still before it.
-    pub fn reopen(&mut self, place: Place, since_ms: i64) -> Option<Change<T>> {
-        let told_ms = self.told_ms.get(&place).copied()?;
-        if told_ms >= since_ms {
+    /// Takes back that this record ended as a dead letter, unless that was the end of this copy of it: how often it was
+    /// replayed, and when it was published, epoch ms. Else the copy has its end still before it.
+    pub fn reopen(&mut self, place: Place, copy: (i64, i64)) -> Option<Change<T>> {
+        if self.told.get(&place)?.ends(copy) {
             return None;
         }
         self.change(place, |origin| {

@@ -1,5 +1,7 @@
 //! Reads from a receipt or a dead letter how an input record ended.
 
+use std::cmp::Ordering;
+
 use serde::Deserialize;
 
 use crate::error::{Outcome, Reason};
@@ -8,6 +10,42 @@ use crate::kafka::record::Record;
 
 /// Partition and offset in an input topic.
 pub type Place = (i32, i64);
+
+/// Where a receipt or a dead letter stands.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Written {
+    pub partition: i32,
+    pub offset: i64,
+    /// Record time, epoch ms.
+    pub at_ms: Option<i64>,
+}
+
+impl Written {
+    pub fn of(record: &Record) -> Self {
+        Self { partition: record.partition, offset: record.offset, at_ms: record.timestamp_ms }
+    }
+
+    /// Which of two was written later. Inside a partition the offset tells it. The clocks of two writers may differ, so
+    /// they tell it only across partitions.
+    pub(super) fn order(one: Option<Self>, other: Option<Self>) -> Ordering {
+        match one.zip(other) {
+            Some((one, other)) if one.partition == other.partition => one.offset.cmp(&other.offset),
+            _ => one.and_then(|one| one.at_ms).cmp(&other.and_then(|other| other.at_ms)),
+        }
+    }
+}
+
+/// The end of one record as a dead letter.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct DeadLetterRecord {
+    /// The input topic.
+    pub topic: String,
+    /// The place of the record in that topic.
+    pub place: Place,
+    pub reason: Reason,
+    /// How often it was replayed before.
+    pub replays: i64,
+}
 
 /// The end of one record.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -50,13 +88,16 @@ pub fn receipt(record: &Record) -> Option<ReceiptRecord> {
     })
 }
 
-/// Reads a record of the dead-letter topic and returns the input topic, the place in it and the reason; `None`: no
-/// worker wrote it.
-pub fn dead_letter(record: &Record) -> Option<(String, Place, Reason)> {
+/// Reads a record of the dead-letter topic; `None`: no worker wrote it.
+pub fn dead_letter(record: &Record) -> Option<DeadLetterRecord> {
     let letter = DeadLetter::read(record);
     let partition = i32::try_from(letter.number("origin-partition")?).ok()?;
-    let place = (partition, letter.number("origin-offset")?);
-    Some((letter.text("origin-topic")?.to_owned(), place, letter.reason()?))
+    Some(DeadLetterRecord {
+        topic: letter.text("origin-topic")?.to_owned(),
+        place: (partition, letter.number("origin-offset")?),
+        reason: letter.reason()?,
+        replays: letter.replays(),
+    })
 }
 
 /// Reads a record of a results topic and returns the input topic of the call and the place in it; `None`: no worker
@@ -117,8 +158,10 @@ mod tests {
 
     #[test]
     fn a_dead_letter_names_its_origin_and_its_reason() {
-        let found = dead_letter(&record(2, 9, &[("origin-offset", "17"), ("reason", "expired")]));
-        assert_eq!(found, Some(("conversions".to_owned(), (0, 17), Reason::Expired)));
+        let found = dead_letter(&record(2, 9, &[("origin-offset", "17"), ("reason", "expired"), ("replays", "2")]));
+        let wanted =
+            DeadLetterRecord { topic: "conversions".into(), place: (0, 17), reason: Reason::Expired, replays: 2 };
+        assert_eq!(found, Some(wanted));
         assert_eq!(dead_letter(&record(2, 9, &[("reason", "of another program")])), None);
     }
 }

@@ -5,9 +5,11 @@ use std::hash::{DefaultHasher, Hash, Hasher};
 use std::sync::Arc;
 
 use crate::envelope::{Envelope, Source};
-use crate::error::{Outcome, Reason};
+use crate::error::Outcome;
 use crate::event::{Identity, identify};
-use crate::inspect::ledger::{self, Beside, Ledger, Origin, Origins, Place, ReceiptRecord, Sums};
+use crate::inspect::ledger::{
+    self, Beside, DeadLetterRecord, Ledger, Origin, Origins, Place, ReceiptRecord, Sums, Written,
+};
 use crate::kafka::Config;
 use crate::kafka::record::Record;
 use crate::kafka::scan::Span;
@@ -30,14 +32,15 @@ struct Topic {
     origins: Origins<Facts>,
     /// The position of the group in each partition: every record from there on may be open.
     committed: BTreeMap<i32, i64>,
-    /// The replayed records of which a copy was not read yet or waits, with the time of the newest such copy, epoch ms.
-    replayed: BTreeMap<Place, i64>,
+    /// The replayed records of which a copy was not read yet or waits: how often the newest such copy was replayed, and
+    /// its time, epoch ms.
+    replayed: BTreeMap<Place, (i64, i64)>,
 }
 
 /// What a record of another topic tells about a record of the input.
 pub(super) enum Told {
     Receipt(ReceiptRecord),
-    DeadLetter(String, Place, Reason),
+    DeadLetter(DeadLetterRecord),
     Result(String, Place),
 }
 
@@ -45,10 +48,7 @@ pub(super) enum Told {
 pub(super) fn read_end(record: &Record, kafka: &Config) -> Option<Told> {
     match &*record.topic {
         topic if topic == kafka.receipts => ledger::receipt(record).map(Told::Receipt),
-        topic if topic == kafka.dead_letter => {
-            let (topic, place, reason) = ledger::dead_letter(record)?;
-            Some(Told::DeadLetter(topic, place, reason))
-        }
+        topic if topic == kafka.dead_letter => ledger::dead_letter(record).map(Told::DeadLetter),
         _ => ledger::final_result(record).map(|(topic, place)| Told::Result(topic, place)),
     }
 }
@@ -134,9 +134,10 @@ impl Book {
         let Some(topic) = self.topics.get_mut(&envelope.origin.topic) else { return };
         let place = (envelope.origin.partition, envelope.origin.offset);
         let known = topic.origins.note(place, |facts| facts.waits = true);
-        if envelope.replay.is_some() && known.is_some() {
-            let newest_ms = topic.replayed.entry(place).or_insert(i64::MIN);
-            *newest_ms = record.timestamp_ms.unwrap_or(i64::MAX).max(*newest_ms);
+        if let Some(replay) = envelope.replay.filter(|_| known.is_some()) {
+            let copy = (i64::from(replay.replays), record.timestamp_ms.unwrap_or(i64::MAX));
+            let newest = topic.replayed.entry(place).or_insert(copy);
+            *newest = copy.max(*newest);
         }
     }
 
@@ -149,27 +150,29 @@ impl Book {
     /// All ends were read: a dead letter whose replayed copy is still under way is none.
     pub(super) fn close_ends(&mut self) {
         for topic in self.topics.values_mut() {
-            for (place, copied_ms) in std::mem::take(&mut topic.replayed) {
-                topic.origins.reopen(place, copied_ms);
+            for (place, copy) in std::mem::take(&mut topic.replayed) {
+                topic.origins.reopen(place, copy);
             }
         }
     }
 
-    /// Takes what another topic tells. `at_ms` is when it was written.
-    pub(super) fn end(&mut self, told: Told, at_ms: Option<i64>) {
+    /// Takes what another topic tells.
+    pub(super) fn end(&mut self, told: Told, written: Written) {
         let change = match told {
             Told::Receipt(receipt) => {
-                self.oldest_receipt_ms = self.oldest_receipt_ms.into_iter().chain(at_ms).min();
+                self.oldest_receipt_ms = self.oldest_receipt_ms.into_iter().chain(written.at_ms).min();
                 let topic = self.topics.get_mut(&*receipt.topic);
-                topic.and_then(|topic| topic.origins.receipt(receipt.place, receipt.outcome, receipt.resends, at_ms))
+                topic.and_then(|topic| {
+                    topic.origins.receipt(receipt.place, receipt.outcome, receipt.resends, Some(written))
+                })
             }
-            Told::DeadLetter(topic, place, reason) => {
-                let (topic, alone) = (self.topics.get_mut(&*topic), !self.has_receipts);
+            Told::DeadLetter(letter) => {
+                let (topic, alone) = (self.topics.get_mut(&*letter.topic), !self.has_receipts);
                 topic.and_then(|topic| {
                     if alone {
-                        topic.origins.receipt(place, Outcome::DeadLettered, 0, at_ms);
+                        topic.origins.receipt(letter.place, Outcome::DeadLettered, 0, Some(written));
                     }
-                    topic.origins.dead_letter(place, reason)
+                    topic.origins.dead_letter(letter.place, letter.reason, Some((letter.replays, written)))
                 })
             }
             Told::Result(topic, place) => {
@@ -179,7 +182,7 @@ impl Book {
             }
         };
         if change.is_some_and(|(_, after)| after.is_event()) {
-            self.times.1 = self.times.1.into_iter().chain(at_ms).max();
+            self.times.1 = self.times.1.into_iter().chain(written.at_ms).max();
         }
     }
 

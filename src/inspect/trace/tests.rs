@@ -150,6 +150,28 @@ fn a_copy_whose_origin_has_ended_since_it_was_written_does_not_wait() {
 }
 
 #[test]
+fn a_replayed_copy_waits_although_the_clock_of_its_dead_letter_was_ahead() {
+    let mut config = demo();
+    config.kafka.receipts = "receipts".into();
+    let waiting = |letter: &[(&str, &str)], copy: &[(&str, &str)]| {
+        let mut gatherer = Gatherer::new(wanted(), Rules::new(&config.kafka, &config.accounts, BTreeMap::new()));
+        let letter = [&[("pb-trans-id", "t-1")], letter].concat();
+        gatherer.add(&record("postback.dlt", event("demo-360-ps"), &letter), NOW);
+        let mut receipt = event("demo-360-ps");
+        (receipt["outcome"], receipt["finished_at_ms"]) = ("dead_lettered".into(), (NOW + 9).into());
+        receipt["origin"] = serde_json::json!({"topic": "conversions", "partition": 3, "offset": 17});
+        gatherer.add(&record("receipts", receipt, &[]), NOW);
+        gatherer.add(&record("postback.retry.5s", event("demo-360-ps"), copy), NOW);
+        gatherer.finish(Vec::new()).waiting.len()
+    };
+    let (ahead, behind) = ((NOW + 9).to_string(), (NOW - 9).to_string());
+    let replayed = [("pb-replay-id", "r-1"), ("pb-replays", "1")];
+    assert_eq!(waiting(&[("pb-failed-at", &ahead)], &replayed), 1, "its dead letter is older");
+    assert_eq!(waiting(&[("pb-failed-at", &behind), replayed[1]], &[]), 0, "it was replayed, and died again");
+    assert_eq!(waiting(&[("pb-failed-at", &ahead), replayed[1]], &replayed), 0);
+}
+
+#[test]
 fn the_event_of_a_copy_is_named_as_its_dead_letter_and_receipt_would_name_it() {
     let config = demo();
     let named = |value: Value| {

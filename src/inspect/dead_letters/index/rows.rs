@@ -144,10 +144,21 @@ impl Rows {
         (block.partition, block.offset(&block.rows[row.at()]))
     }
 
-    /// Orders dead letters: of one origin the highest one is the newest.
+    /// The order in which dead letters are shown.
     pub(super) fn rank(&self, row: RowRef) -> Rank {
         let (partition, offset) = self.place(row);
         (self.get(row).failed_ms(), partition, offset)
+    }
+
+    /// The newer one of two dead letters of one origin in one partition. The clocks of their writers do not count.
+    pub(super) fn later(&self, one: RowRef, other: RowRef) -> RowRef {
+        std::cmp::max_by_key(one, other, |row| self.place(*row).1)
+    }
+
+    /// Orders the newest dead letters of one origin in several partitions: the highest one is the newest of all. A
+    /// clock decides only between those that were replayed equally often.
+    pub(super) fn lineage(&self, row: RowRef) -> (u8, Rank) {
+        (self.get(row).replays, self.rank(row))
     }
 }
 

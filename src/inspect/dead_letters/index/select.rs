@@ -65,8 +65,9 @@ impl Index {
 
     fn unlimited(&self, filter: &Filter, ends: Option<&EndOffsets>, all: bool, take: &mut dyn FnMut(RowRef)) {
         let matcher = self.matcher(filter);
-        // Letters whose newer one lies behind the ends: the newest within counts.
-        let mut within: HashMap<u64, RowRef> = HashMap::new();
+        // What lies behind the ends can change which one is the newest within: the last one in each partition is a
+        // candidate.
+        let mut within: HashMap<(u64, i32), RowRef> = HashMap::new();
         for partition in self.partitions.keys() {
             let end = ends.map_or(i64::MAX, |ends| ends.get(partition).copied().unwrap_or(0));
             for row in self.rows_of(*partition) {
@@ -74,21 +75,25 @@ impl Index {
                 if ends.is_some() && self.rows.place(row).1 >= end {
                     continue;
                 }
-                if all || !packed.has(SUPERSEDED) {
-                    if matcher.selects(packed) {
-                        take(row);
-                    }
-                } else if let Some(ends) = ends
-                    && self.newest_is_behind(packed.origin, ends)
-                {
-                    let best = within.entry(packed.origin).or_insert(row);
-                    if self.rows.rank(row) > self.rows.rank(*best) {
-                        *best = row;
-                    }
+                let is_newest = !packed.has(SUPERSEDED);
+                if !all && ends.is_some_and(|ends| self.may_differ(packed.origin, is_newest, ends)) {
+                    within.insert((packed.origin, *partition), row);
+                } else if (all || is_newest) && matcher.selects(packed) {
+                    take(row);
                 }
             }
         }
-        within.into_values().filter(|row| matcher.selects(self.rows.get(*row))).for_each(take);
+        let mut newest: HashMap<u64, RowRef> = HashMap::new();
+        for ((origin, _), row) in within {
+            let best = newest.entry(origin).or_insert(row);
+            *best = std::cmp::max_by_key(*best, row, |row| self.rows.lineage(*row));
+        }
+        newest.into_values().filter(|row| matcher.selects(self.rows.get(*row))).for_each(take);
+    }
+
+    /// Whether another row of this origin may be the newest before these ends than is the newest of all.
+    fn may_differ(&self, origin: u64, is_newest: bool, ends: &EndOffsets) -> bool {
+        self.spread.has(origin) || (!is_newest && self.newest_is_behind(origin, ends))
     }
 
     fn newest_is_behind(&self, origin: u64, ends: &EndOffsets) -> bool {

@@ -49,6 +49,17 @@ impl Plain {
         (self.at, self.partition, self.offset)
     }
 
+    /// Whether none of these is a newer one of its origin.
+    fn is_newest_of(&self, all: &[&Plain]) -> bool {
+        let of_origin: Vec<&Plain> = all.iter().copied().filter(|other| other.origin == self.origin).collect();
+        let is_last = |plain: &Plain| {
+            of_origin.iter().all(|other| other.partition != plain.partition || other.offset <= plain.offset)
+        };
+        let lineage = |plain: &Plain| (plain.replays, plain.rank());
+        let last = of_origin.iter().copied().filter(|plain| is_last(plain));
+        is_last(self) && last.into_iter().all(|other| lineage(other) <= lineage(self))
+    }
+
     fn fits(&self, filter: &Filter) -> bool {
         filter.selects(&self.letter())
     }
@@ -87,11 +98,10 @@ impl Known {
         let within =
             |plain: &&Plain| ends.is_none_or(|ends| plain.offset < ends.get(&plain.partition).copied().unwrap_or(0));
         let counted: Vec<&Plain> = all.iter().filter(within).collect();
-        let newest = |plain: &Plain| counted.iter().all(|o| o.origin != plain.origin || o.rank() <= plain.rank());
         let mut found: Vec<&Plain> = counted
             .iter()
             .copied()
-            .filter(|plain| every || newest(plain))
+            .filter(|plain| every || plain.is_newest_of(&counted))
             .filter(|plain| plain.fits(filter) && filter.state.is_none_or(|state| self.state(plain) == state))
             .collect();
         found.sort_by_key(|plain| std::cmp::Reverse(plain.rank()));
@@ -405,6 +415,24 @@ fn an_undone_discard_leaves_the_letter_open_again() {
     assert_eq!(places(&index, &index.select(&open, None)), [(0, 2), (0, 3)], "a replayed one that died again is open");
     index.set_discards(Vec::new());
     assert_eq!(index.count(&Filter { state: Some(State::Discarded), ..Filter::default() }, true), 0);
+}
+
+#[test]
+fn a_letter_that_was_replayed_and_died_again_by_an_earlier_clock_is_open() {
+    let again = |partition, offset, at_ms| Plain { replays: 1, ..at(partition, offset, 1, at_ms) };
+    for second in [again(0, 7, 20), again(1, 0, 20)] {
+        for together in [true, false] {
+            let first = at(0, 1, 1, 90);
+            let mut index = match together {
+                true => index(&[first, second.clone()], &[], 1),
+                false => index(&[first], std::slice::from_ref(&second), 1),
+            };
+            index.set_replayed(0, 0, &[0x40]);
+            let open = Filter { state: Some(State::Open), ..Filter::default() };
+            assert_eq!(places(&index, &index.select(&open, None)), [second.place()]);
+            assert_eq!(index.stats(&Filter::default(), false).replayed, 0);
+        }
+    }
 }
 
 #[test]

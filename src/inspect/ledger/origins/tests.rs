@@ -16,7 +16,7 @@ fn sums(origins: &Origins<()>) -> [u64; 4] {
 fn a_replayed_dead_letter_counts_as_what_came_of_it_and_its_copy_as_no_event() {
     for outcomes in [[Outcome::DeadLettered, Outcome::Delivered], [Outcome::Delivered, Outcome::DeadLettered]] {
         let mut origins = ten();
-        origins.dead_letter((0, 0), Reason::Rejected);
+        origins.dead_letter((0, 0), Reason::Rejected, None);
         for outcome in outcomes {
             origins.receipt((0, 0), outcome, 0, None);
         }
@@ -27,7 +27,7 @@ fn a_replayed_dead_letter_counts_as_what_came_of_it_and_its_copy_as_no_event() {
         assert!(origins.sums().dead_letters().is_empty());
     }
     let mut origins = ten();
-    origins.dead_letter((0, 0), Reason::Rejected);
+    origins.dead_letter((0, 0), Reason::Rejected, None);
     origins.receipt((0, 0), Outcome::DeadLettered, 0, None);
     origins.receipt((0, 0), Outcome::Suppressed, 0, None);
     assert_eq!(sums(&origins), [0, 0, 1, 0], "the user has opted out since");
@@ -54,7 +54,7 @@ fn the_first_receipt_that_is_no_duplicate_counts_in_whatever_order_they_come() {
     }
     let mut origins = ten();
     origins.receipt((0, 0), Outcome::Delivered, 0, None);
-    origins.dead_letter((0, 0), Reason::Invalid);
+    origins.dead_letter((0, 0), Reason::Invalid, None);
     origins.receipt((0, 0), Outcome::DeadLettered, 0, None);
     assert_eq!(sums(&origins), [1, 0, 0, 0], "what was delivered first stays delivered");
 }
@@ -64,13 +64,50 @@ fn a_dead_letter_has_ended_with_receipt_and_letter_and_the_newest_reason_counts(
     let mut origins = ten();
     origins.receipt((3, 7), Outcome::DeadLettered, 0, None);
     assert_eq!((sums(&origins), origins.sums().all_ended()), ([0; 4], 0));
-    origins.dead_letter((3, 7), Reason::Invalid);
-    origins.dead_letter((3, 7), Reason::Expired);
+    origins.dead_letter((3, 7), Reason::Invalid, None);
+    origins.dead_letter((3, 7), Reason::Expired, None);
     assert_eq!(sums(&origins), [0, 0, 0, 1]);
     assert_eq!(origins.sums().dead_letters(), BTreeMap::from([("expired", 1)]));
     let mut origins = ten();
-    origins.dead_letter((3, 7), Reason::Invalid);
+    origins.dead_letter((3, 7), Reason::Invalid, None);
     assert_eq!(origins.sums().all_ended(), 0, "its receipt is missing");
+}
+
+/// Written at this time, in a partition of its own.
+fn alone(at_ms: i64) -> Written {
+    Written { partition: at_ms as i32, offset: 0, at_ms: Some(at_ms) }
+}
+
+#[test]
+fn inside_a_partition_the_offset_tells_the_newer_end_whatever_the_clocks_said() {
+    use Outcome::{DeadLettered, Duplicate};
+    let at = |partition, offset, at_ms| Written { partition, offset, at_ms: Some(at_ms) };
+    for (dead, duplicate, end) in [
+        (at(0, 1, 90), at(0, 2, 50), Duplicate),
+        (at(0, 2, 50), at(0, 1, 90), DeadLettered),
+        (at(0, 2, 50), at(1, 1, 90), Duplicate),
+    ] {
+        for told in [[(DeadLettered, dead), (Duplicate, duplicate)], [(Duplicate, duplicate), (DeadLettered, dead)]] {
+            let mut origins = ten();
+            origins.dead_letter((0, 0), Reason::Rejected, None);
+            for (outcome, written) in told {
+                origins.receipt((0, 0), outcome, 0, Some(written));
+            }
+            assert_eq!(origins.sums().ended(end), 1, "{told:?}");
+        }
+    }
+    // The first dead letter, and the one of the replayed copy.
+    for (first, second) in [((0, at(0, 1, 90)), (1, at(0, 2, 50))), ((0, at(0, 9, 90)), (1, at(1, 2, 50)))] {
+        let told = [(Reason::Expired, first), (Reason::Rejected, second)];
+        for told in [told, [told[1], told[0]]] {
+            let mut origins = ten();
+            origins.receipt((0, 0), DeadLettered, 0, Some(at(0, 1, 90)));
+            for (reason, letter) in told {
+                origins.dead_letter((0, 0), reason, Some(letter));
+            }
+            assert_eq!(origins.sums().dead_letters(), BTreeMap::from([("rejected", 1)]), "{told:?}");
+        }
+    }
 }
 
 #[test]
@@ -88,9 +125,9 @@ fn of_a_dead_letter_and_a_duplicate_the_newer_one_is_the_end_in_whatever_order_t
     ] {
         for told in [told, [told[1], told[0]]] {
             let mut origins = ten();
-            origins.dead_letter((0, 0), Reason::Rejected);
+            origins.dead_letter((0, 0), Reason::Rejected, None);
             for (outcome, at_ms) in told {
-                origins.receipt((0, 0), outcome, 0, at_ms);
+                origins.receipt((0, 0), outcome, 0, at_ms.map(alone));
             }
             let mut wanted = [0; 4];
             wanted[end as usize] = 1;
@@ -98,14 +135,14 @@ fn of_a_dead_letter_and_a_duplicate_the_newer_one_is_the_end_in_whatever_order_t
         }
     }
     let mut origins = ten();
-    origins.dead_letter((0, 0), Reason::Rejected);
+    origins.dead_letter((0, 0), Reason::Rejected, None);
     for (outcome, at_ms, end) in [
         (DeadLettered, 5, DeadLettered),
         (Duplicate, 7, Duplicate),
         (Duplicate, 6, Duplicate),
         (DeadLettered, 9, DeadLettered),
     ] {
-        let (_, after) = origins.receipt((0, 0), outcome, 0, Some(at_ms)).unwrap();
+        let (_, after) = origins.receipt((0, 0), outcome, 0, Some(alone(at_ms))).unwrap();
         assert_eq!(after.end(), Some(end), "{at_ms}");
     }
 }
