@@ -14,7 +14,7 @@ use rdkafka::{Message, Offset, TopicPartitionList};
 use super::record::Record;
 use super::topics::context::Context;
 use super::topics::{AdminError, TIMEOUT};
-use super::{Config, consumer, settings};
+use super::{Config, consumer, native, settings};
 
 /// How long the broker may stay silent before the reading fails.
 const PATIENCE: Duration = Duration::from_secs(20);
@@ -46,6 +46,8 @@ pub enum Fetch {
 pub struct Reader {
     consumer: BaseConsumer<Context>,
     topic: Arc<str>,
+    /// The embedded broker does not answer the question for the id of a topic.
+    has_ids: bool,
 }
 
 impl Reader {
@@ -63,7 +65,25 @@ impl Reader {
         client.set("queued.min.messages", "1000");
         // A fetch that waits at the end of one partition keeps the next one from being asked for.
         client.set("fetch.wait.max.ms", "10");
-        Ok(Self { consumer: client.create_with_context(Context)?, topic: topic.into() })
+        Ok(Self { consumer: client.create_with_context(Context)?, topic: topic.into(), has_ids: !config.embedded })
+    }
+
+    /// The id of the topic, which another topic of the same name does not have. `None`: the brokers have no ids.
+    ///
+    /// # Errors
+    /// See [`AdminError`].
+    pub fn topic_id(&self) -> Result<Option<String>, AdminError> {
+        if !self.has_ids {
+            return Ok(None);
+        }
+        match native::topic_ids(self.consumer.client(), &[&self.topic], TIMEOUT) {
+            Ok(mut ids) => match ids.remove(&*self.topic) {
+                Some(id) => Ok(id.map(|id| id.to_string())),
+                None => Err(AdminError::NoAnswer(format!("topic {} has no leader, or is gone", self.topic))),
+            },
+            Err(KafkaError::AdminOp(RDKafkaErrorCode::UnsupportedFeature)) => Ok(None),
+            Err(error) => Err(error.into()),
+        }
     }
 
     /// The range of offsets that each partition holds now. A topic that does not exist has no partition.

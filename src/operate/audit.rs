@@ -135,6 +135,9 @@ pub struct AuditRecord {
     /// The end of each partition up to which the filter selects.
     #[serde(skip_serializing_if = "BTreeMap::is_empty")]
     pub end_offsets: BTreeMap<i32, i64>,
+    /// The id of the dead-letter topic that these offsets belong to.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub topic_id: Option<String>,
     /// How many were selected, refused and so on.
     #[serde(skip_serializing_if = "BTreeMap::is_empty")]
     pub counts: BTreeMap<String, u64>,

@@ -1,5 +1,7 @@
 //! The names of the keys in Redis. The table in [`crate::operate`] says what each key holds.
 
+use crate::operate::letter_topic::LetterTopic;
+
 /// How many offsets of the dead-letter topic share one bitmap. A bitmap has at most 8 KiB then, however large the
 /// offsets are.
 pub const OFFSETS_PER_KEY: i64 = 65_536;
@@ -8,12 +10,18 @@ pub const OFFSETS_PER_KEY: i64 = 65_536;
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Keys {
     prefix: String,
+    /// Stands in the names of the marks of dead letters: empty, or the id of their topic.
+    marked: String,
 }
 
 impl Keys {
     /// Names that begin with `prefix` and a colon.
     pub fn new(prefix: &str) -> Self {
-        Self { prefix: prefix.to_owned() }
+        Self { prefix: prefix.to_owned(), marked: String::new() }
+    }
+    /// The same names, but the marks are those of dead letters in this topic.
+    pub fn of(&self, topic: &LetterTopic) -> Self {
+        Self { prefix: self.prefix.clone(), marked: topic.mark().map_or_else(String::new, |id| format!("{id}:")) }
     }
     /// The key of the lane switches.
     pub fn lanes(&self) -> String {
@@ -99,7 +107,11 @@ impl Keys {
     /// The key of the bitmap of the dead letters that any replay has published. A bit is an offset modulo
     /// [`OFFSETS_PER_KEY`].
     pub fn replayed(&self, partition: i32, offset: i64) -> String {
-        format!("{}:replayed:{partition}:{}", self.prefix, offset / OFFSETS_PER_KEY)
+        format!("{}:replayed:{}{partition}:{}", self.prefix, self.marked, offset / OFFSETS_PER_KEY)
+    }
+    /// The key of the id of the topic whose marks have no id in their names.
+    pub fn letter_topic(&self) -> String {
+        format!("{}:letter_topic", self.prefix)
     }
     /// The key of the epoch. It exists as long as the store has not lost its data.
     pub fn epoch(&self) -> String {
@@ -129,6 +141,7 @@ mod tests {
         );
         assert_eq!(keys.replay_done("r", 2, 131_071), "pb:replay:r:done:2:1");
         assert_eq!([keys.replayed(2, 65_535), keys.replayed(2, 65_536)], ["pb:replayed:2:0", "pb:replayed:2:1"]);
+        assert_eq!(keys.of(&LetterTopic::default()), keys);
         assert_eq!([keys.unplaced(), keys.topics(), keys.positions()], ["pb:unplaced", "pb:topics", "pb:positions"]);
         assert_eq!(keys.storms(), "pb:storms");
     }

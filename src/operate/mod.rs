@@ -27,7 +27,8 @@
 //!   letters that it has ended; what came of them.
 //! - `<prefix>:replay:running`, `<prefix>:replay:lock`: the id of the one that runs; the token of the replica that runs
 //!   it, expires after 30 s.
-//! - `<prefix>:replayed:<partition>:<chunk>`: bitmap of the dead letters that were ever replayed.
+//! - `<prefix>:replayed:[<topic id>:]<partition>:<chunk>`: bitmap of the dead letters that were ever replayed.
+//! - `<prefix>:letter_topic`: the id of the dead-letter topic whose bitmaps have no id in their names.
 //! - `<prefix>:epoch`: `starting`, then a random id; missing: the store was flushed or is new.
 //!
 //! Pause and halt of one account are two fields, so that setting or clearing one cannot overwrite the other, without a
@@ -40,6 +41,7 @@ pub mod foreign;
 mod holds;
 pub mod keys;
 pub mod lanes;
+pub mod letter_topic;
 pub mod orders;
 pub mod readiness;
 pub mod reload;

@@ -51,7 +51,7 @@ impl Bench {
         for (topic, partitions) in [("conversions", 2), ("postback.dlt", 2), ("postback.audit", 1)] {
             mock.create_topic(topic, partitions, 1).unwrap();
         }
-        let kafka = Config::stub(&mock.bootstrap_servers(), &[]);
+        let kafka = Config { embedded: true, ..Config::stub(&mock.bootstrap_servers(), &[]) };
         let store = Store::start().unwrap();
         let redis = crate::redis::Config::stub(store.url());
         let client = redis.client().unwrap();

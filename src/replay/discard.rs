@@ -181,6 +181,7 @@ fn entry(index: &Index, filter: Option<&Filter>, rows: &[RowRef], ends: Option<E
         entry.items = rows.iter().map(place).collect();
     }
     entry.end_offsets = ends.unwrap_or_default();
+    entry.topic_id = index.topic().id().map(str::to_owned);
     entry.counts = BTreeMap::from([("selected".to_owned(), rows.len() as u64)]);
     entry
 }
@@ -231,7 +232,7 @@ mod tests {
             assert!(!json.contains("13812345678"), "{json}");
             let mut log = DiscardLog::default();
             log.take(&AuditRecord::read(Some(json.as_bytes())).unwrap()).unwrap();
-            index.set_discards(log.in_force());
+            index.set_discards(log.in_force(index.topic()));
             assert_eq!(states(&index), wanted);
             assert_eq!(index.covered(&entry.id), rows.len() as u64);
             assert_eq!(entry.counts["selected"], rows.len() as u64);

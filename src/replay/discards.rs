@@ -1,5 +1,6 @@
 //! Follows the audit for what concerns a replay: discards that were made meanwhile, and the loss of claims.
 
+use std::collections::BTreeSet;
 use std::sync::{Arc, Mutex, PoisonError};
 
 use ::redis::aio::MultiplexedConnection;
@@ -10,23 +11,57 @@ use crate::inspect::dead_letters::index::Discard;
 use crate::inspect::dead_letters::scan::{Audit, covered};
 use crate::kafka::topics::AdminError;
 use crate::operate::audit::waiting;
+use crate::operate::letter_topic::LetterTopic;
 use crate::replay::error::ReplayError;
 use crate::replay::setup::Setup;
+use crate::replay::store::Plan;
 
 /// The discards that concern a replay.
 #[derive(Default)]
 pub struct Discards {
     audit: Arc<Mutex<Audit>>,
-    /// Only discards with this id or a later one count: ids begin with the time.
-    since: String,
+    topic: LetterTopic,
+    known: Known,
     in_force: Vec<Discard>,
     claims_lost_ms: Option<i64>,
 }
 
+/// The discards that do not count, because a plan has judged by them.
+enum Known {
+    These(BTreeSet<String>),
+    /// Those with a smaller id, which begins with the time: earlier versions kept no ids.
+    Before(String),
+}
+
+impl Default for Known {
+    fn default() -> Self {
+        Self::These(BTreeSet::new())
+    }
+}
+
 impl Discards {
-    /// Those that are made from this time on, epoch ms.
-    pub fn since(at_ms: i64) -> Self {
-        Self { since: format!("{at_ms:012x}"), ..Self::default() }
+    /// All that concern dead letters in this topic.
+    pub fn of(topic: LetterTopic) -> Self {
+        Self { topic, ..Self::default() }
+    }
+
+    /// Those that a plan did not know when it was made.
+    pub fn beyond(plan: &Plan) -> Self {
+        let known = match &plan.discards {
+            Some(ids) => Known::These(ids.iter().cloned().collect()),
+            None => Known::Before(format!("{:012x}", plan.made_at_ms)),
+        };
+        Self { known, ..Self::default() }
+    }
+
+    /// Says which topic the dead letters are in.
+    pub fn set_topic(&mut self, topic: LetterTopic) {
+        self.topic = topic;
+    }
+
+    /// The ids of those that are in force.
+    pub fn ids(&self) -> Vec<String> {
+        self.in_force.iter().map(|discard| discard.id.clone()).collect()
     }
 
     /// Reads what is new: what waits in Redis, and what is in Kafka.
@@ -35,19 +70,24 @@ impl Discards {
     /// Redis or Kafka does not answer.
     pub async fn refresh(&mut self, c: &mut MultiplexedConnection, setup: &Arc<Setup>) -> Result<(), ReplayError> {
         let entries = waiting(c, &setup.keys).await.map_err(|error| ReplayError::redis(&error))?;
-        let (audit, setup) = (self.audit.clone(), setup.clone());
+        let (audit, setup, topic) = (self.audit.clone(), setup.clone(), self.topic.clone());
         let read = spawn_blocking(move || {
             let mut audit = audit.lock().unwrap_or_else(PoisonError::into_inner);
             audit.take(&entries);
             match audit.read(&setup.kafka) {
                 // Without a topic there are no discards but those in Redis.
-                Ok(()) | Err(AdminError::Refused(_)) => Ok((audit.log().in_force(), audit.log().claims_lost_ms())),
+                Ok(()) | Err(AdminError::Refused(_)) => {
+                    Ok((audit.log().in_force(&topic), audit.log().claims_lost_ms()))
+                }
                 Err(error) => Err(error),
             }
         });
         let ended = read.await.map_err(|_| ReplayError::Unavailable("the reading broke off".to_owned()))?;
         let (mut in_force, claims_lost_ms) = ended.map_err(ReplayError::kafka)?;
-        in_force.retain(|discard| *discard.id >= *self.since);
+        in_force.retain(|discard| match &self.known {
+            Known::These(ids) => !ids.contains(&discard.id),
+            Known::Before(id) => discard.id >= *id,
+        });
         (self.in_force, self.claims_lost_ms) = (in_force, claims_lost_ms);
         Ok(())
     }

@@ -1,6 +1,7 @@
 //! Makes a plan: freezes what is selected, judges each dead letter as the worker would judge it now, and keeps both.
 
 mod counts;
+mod request;
 mod selection;
 
 use std::collections::BTreeMap;
@@ -12,13 +13,13 @@ use tokio::sync::Mutex;
 use tokio::task::spawn_blocking;
 
 use self::counts::PlanCounts;
+pub use self::request::PlanRequest;
 pub use self::selection::Selection;
-use crate::clock::now_ms;
 use crate::inspect::dead_letters::State as LetterState;
 use crate::inspect::dead_letters::scan::Scan;
 use crate::kafka::reader::{Fetch, Reader};
 use crate::kafka::topics::AdminError;
-use crate::operate::audit::By;
+use crate::operate::letter_topic::LetterTopic;
 use crate::operate::orders::renewed_ms;
 use crate::replay::discards::Discards;
 use crate::replay::error::ReplayError;
@@ -26,7 +27,7 @@ use crate::replay::judge::{Judged, Rules};
 use crate::replay::lookup;
 use crate::replay::places::Place;
 use crate::replay::setup::Setup;
-use crate::replay::store::{self, Draft, Plan};
+use crate::replay::store::{self, Plan};
 use crate::replay::view::Progress;
 
 /// The dead letters that are read and judged at once.
@@ -39,34 +40,6 @@ pub struct Planner {
     setup: Arc<Setup>,
     scan: Arc<Scan>,
     turn: Mutex<()>,
-}
-
-/// What a plan is made of.
-pub struct PlanRequest {
-    pub id: String,
-    pub selection: Selection,
-    pub items: Vec<String>,
-    pub rate: u32,
-    pub force: bool,
-    pub no_brake: bool,
-    pub by: By,
-}
-
-impl PlanRequest {
-    fn plan(&self) -> Plan {
-        let filter = match &self.selection {
-            // It is only shown: the plan is the places that it selected.
-            Selection::Filter(filter) => serde_json::to_value(filter.masked()).unwrap_or_default(),
-            Selection::Items(_) => serde_json::Value::Null,
-        };
-        let again = matches!(&self.selection, Selection::Filter(filter) if filter.state == Some(LetterState::Replayed));
-        let (force, no_brake) = (self.force, self.no_brake);
-        Plan { filter, items: self.items.clone(), force, no_brake, again, made_at_ms: now_ms(), ..Plan::default() }
-    }
-
-    fn draft<'a>(&'a self, plan: &'a Plan) -> Draft<'a> {
-        Draft { id: &self.id, plan, rate: self.rate, by: &self.by }
-    }
 }
 
 impl Planner {
@@ -133,8 +106,11 @@ impl Planner {
             }
         };
         let mut plan = request.plan();
+        // Before the selection, so that its places are never of an earlier topic than this one.
+        let topic = self.setup.letter_topic(&mut maker.c).await?;
+        plan.topic_id = topic.id().map(str::to_owned);
         let places = maker.select(&mut plan).await?;
-        let (plan, values) = maker.judge(plan, places).await?;
+        let (plan, values) = maker.judge(plan, places, topic).await?;
         store::keep_plan(&mut maker.c, &self.setup.keys, &request.draft(&plan), &values)
             .await
             .map_err(|e| ReplayError::redis(&e))
@@ -178,6 +154,9 @@ impl Maker<'_> {
                 plan.end_offsets = self.search().await?;
                 plan.left_out = self.planner.scan.progress().left_out_of(filter);
                 let index = self.planner.scan.index();
+                if index.topic().id() != plan.topic_id.as_deref() {
+                    return Err(ReplayError::Unavailable("the dead-letter topic was made anew: ask again".to_owned()));
+                }
                 let rows = index.select(filter, Some(&plan.end_offsets));
                 let place = |row| {
                     let row = index.row(row);
@@ -214,14 +193,23 @@ impl Maker<'_> {
     }
 
     /// Judges each selected dead letter, and counts.
-    async fn judge(&mut self, plan: Plan, places: Vec<Place>) -> Result<(Plan, Vec<(String, Vec<u8>)>), ReplayError> {
+    async fn judge(
+        &mut self,
+        mut plan: Plan,
+        places: Vec<Place>,
+        topic: LetterTopic,
+    ) -> Result<(Plan, Vec<(String, Vec<u8>)>), ReplayError> {
         let setup = self.planner.setup.clone();
         let redis = |error: ::redis::RedisError| ReplayError::redis(&error);
-        let mut discards = Discards::default();
+        let keys = setup.keys.of(&topic);
+        let mut discards = Discards::of(topic);
         discards.refresh(&mut self.c, &setup).await?;
         let epoch: Option<String> =
             ::redis::cmd("GET").arg(setup.keys.epoch()).query_async(&mut self.c).await.map_err(redis)?;
         let forgotten_ms = epoch.as_deref().and_then(renewed_ms).max(discards.claims_lost_ms());
+        if matches!(self.request.state(), Some(LetterState::Replayed | LetterState::Discarded)) {
+            plan.discards = Some(discards.ids());
+        }
         // The index has judged by them already which letters a filter selects.
         if matches!(self.request.selection, Selection::Filter(_)) {
             discards = Discards::default();
@@ -242,9 +230,8 @@ impl Maker<'_> {
                 Ok(records.iter().map(|r| ((r.partition, r.offset), judge(r))).collect::<Vec<(Place, Judged)>>())
             });
             let judged = judged.await?;
-            let skips = lookup::skips(&mut self.c, (&setup.keys, &setup.prefix), &judged, again, &discards)
-                .await
-                .map_err(redis)?;
+            let skips =
+                lookup::skips(&mut self.c, (&keys, &setup.prefix), &judged, again, &discards).await.map_err(redis)?;
             for ((place, judged), (skip, _)) in judged.iter().zip(skips) {
                 counts.add(*place, judged, skip, setup.counted_as(judged.letter.text("account")));
             }

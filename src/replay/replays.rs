@@ -153,6 +153,7 @@ impl Replays {
         entry.filter = Some(plan.filter.clone()).filter(|filter| !filter.is_null());
         entry.items.clone_from(&plan.items);
         entry.end_offsets.clone_from(&plan.end_offsets);
+        entry.topic_id.clone_from(&plan.topic_id);
         entry.counts = [("selected".to_owned(), plan.selected), ("republished".to_owned(), view.republished)].into();
         entry.detail = details(plan);
         store::change(&mut c, &self.keys, id, to, (by, &entry)).await?;

@@ -4,12 +4,17 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use ::redis::Client;
+use ::redis::aio::MultiplexedConnection;
+use tokio::task::spawn_blocking;
 
 use crate::account::roster::LiveRoster;
 use crate::inspect::preview::Previewer;
 use crate::kafka;
 use crate::kafka::matching::Matching;
+use crate::kafka::reader::{Fetch, Reader};
 use crate::operate::keys::Keys;
+use crate::operate::letter_topic::LetterTopic;
+use crate::replay::error::ReplayError;
 
 /// The name under which events are counted whose account is not configured.
 pub const UNKNOWN: &str = "unknown";
@@ -51,6 +56,19 @@ impl Setup {
             roster,
             window,
         }))
+    }
+
+    /// The dead-letter topic as it is now.
+    ///
+    /// # Errors
+    /// Kafka or Redis does not answer, or there is no such topic.
+    pub async fn letter_topic(self: &Arc<Self>, c: &mut MultiplexedConnection) -> Result<LetterTopic, ReplayError> {
+        let setup = self.clone();
+        let asked =
+            spawn_blocking(move || Reader::new(&setup.kafka, &setup.kafka.dead_letter, Fetch::Records)?.topic_id());
+        let id = asked.await.map_err(|_| ReplayError::Unavailable("the question broke off".to_owned()))?;
+        let id = id.map_err(ReplayError::kafka)?;
+        LetterTopic::note(c, &self.keys, id).await.map_err(|error| ReplayError::redis(&error))
     }
 
     /// Whether the worker reads this topic as an input.

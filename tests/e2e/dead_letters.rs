@@ -194,6 +194,34 @@ fn source(w: &World) -> Source {
 }
 
 #[test]
+fn marks_of_a_topic_that_was_deleted_hide_nothing_in_the_one_that_was_made_again() {
+    let mut w = World::new("letters-remade");
+    w.account("acme-ps", Platform::Qihoo360);
+    w.admin.create_topic(&w.topic("audit"), 1, 1, &[]);
+    let writer = Writer::new(&w, 1);
+    (0..4).for_each(|n| writer.write(0, n, NOW + n, &[]));
+    writer.flush();
+    let worker = w.worker();
+    let json = |args: &[&str]| -> Value { serde_json::from_str(&worker.must(args)).unwrap() };
+    let open = || places(&json(&["dead-letters", "list", "--json", "--state", "open"]));
+    assert_eq!(open().len(), 4);
+    w.redis().run(&["SETBIT", &format!("{}:replayed:0:0", w.id()), "0", "1"]);
+    worker.must(&["dead-letters", "discard", "--item", "0:1", "--why", "mended"]);
+    worker.must(&["dead-letters", "discard", "--reason", "rejected", "--why", "campaign ended"]);
+    assert_eq!(open(), [""; 0]);
+
+    w.admin.delete_topic(&writer.topic);
+    let writer = Writer::new(&w, 1);
+    (0..3).for_each(|n| writer.write(0, 10 + n, NOW + n, &[]));
+    writer.flush();
+    assert_eq!(open(), ["0:2", "0:1", "0:0"]);
+    worker.must(&["dead-letters", "discard", "--item", "0:1", "--why", "mended"]);
+    assert_eq!(open(), ["0:2", "0:0"]);
+    let state = |place| json(&["dead-letters", "show", place, "--json"])[0]["state"].clone();
+    assert_eq!(["0:0", "0:1"].map(state), ["open", "discarded"]);
+}
+
+#[test]
 fn pages_read_while_the_search_goes_on_and_letters_arrive_hold_each_letter_once() {
     let w = World::new("letters-pages");
     let writer = Writer::new(&w, 4);

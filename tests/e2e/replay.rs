@@ -161,6 +161,38 @@ fn a_replay_whose_events_die_again_stops_itself_and_without_its_brake_tries_each
 }
 
 #[test]
+fn a_plan_of_a_topic_that_was_made_anew_publishes_nothing_and_its_replays_hide_nothing() {
+    const N: usize = 20;
+    let mut s = scene("replay-remade", N, |_| {});
+    let old = plan(&s.worker, 1000, true);
+    let id = execute(&s.worker, 1000, true);
+    ended(&s.worker, &id, "completed", secs(60));
+    s.worker.stop();
+    s.w.admin.delete_topic(&s.w.topic("dlt"));
+    s.w.set("accounts.acme-ps.validate.max_event_age", "30s");
+    let mut worker = s.w.started();
+    let mut events = s.w.make.orders("acme-ps", N);
+    events.iter_mut().for_each(|event| event.json["event_time_ms"] = (now_ms() - 120_000).into());
+    s.w.publish(events);
+    eventually(secs(120), "all are open dead letters", || open_letters(&worker) == N);
+    worker.stop();
+    s.w.set("accounts.acme-ps.validate.max_event_age", "1d");
+    worker = s.w.started();
+
+    let id = old["id"].as_str().unwrap();
+    must(&worker, id, "run");
+    let view = ended(&worker, id, "failed", secs(30));
+    assert_eq!(number(&view["republished"]), 0, "{view}");
+    assert!(view["stopped"]["reason"].as_str().is_some_and(|why| why.contains("made anew")), "{view}");
+    let id = execute(&worker, 1000, true);
+    let view = ended(&worker, &id, "completed", secs(60));
+    assert_eq!((number(&view["selected"]), number(&view["republished"])), (N as u64, N as u64), "{view}");
+    eventually(secs(30), "each was delivered", || s.account.executed() == 2 * N);
+    assert_eq!(open_letters(&worker), 0);
+    worker.stop();
+}
+
+#[test]
 fn a_replay_delivers_each_once_stops_within_a_second_when_cancelled_and_skips_what_was_confirmed_meanwhile() {
     const N: usize = 300;
     let mut s = scene("replay-cancel", N, |_| {});

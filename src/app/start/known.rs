@@ -20,6 +20,7 @@ use crate::app::start::wait::{PAUSE, Say, blocking};
 use crate::kafka::StartFrom;
 use crate::kafka::consumer::Begins;
 use crate::kafka::topics::{AdminError, Cluster};
+use crate::operate::letter_topic::LetterTopic;
 use crate::operate::{Keys, Place, json, orders};
 use crate::redis::health::Health;
 use crate::settings::Config;
@@ -62,6 +63,7 @@ pub async fn known_topics(
 async fn try_known(config: &Arc<Config>, cluster: &Arc<Cluster>, client: &Client) -> Result<Begins, Trouble> {
     let keys = Keys::new(&config.redis.prefix);
     let mut redis = crate::redis::connect(client).await?;
+    note_letter_topic(config, cluster, &keys, &mut redis).await?;
     let known = read(&mut redis, &keys).await?;
     let offsets = Offsets::read(config, cluster).await?;
     let ids = ids(config, cluster, &offsets).await?;
@@ -98,6 +100,22 @@ async fn try_known(config: &Arc<Config>, cluster: &Arc<Cluster>, client: &Client
         from.into_iter().map(move |(partition, at)| ((topic.clone(), partition), at))
     });
     Ok(Arc::new(began.collect()))
+}
+
+/// Notes the dead-letter topic before it can be deleted and made again.
+async fn note_letter_topic(
+    config: &Arc<Config>,
+    cluster: &Arc<Cluster>,
+    keys: &Keys,
+    redis: &mut MultiplexedConnection,
+) -> Result<(), Trouble> {
+    if config.is_embedded() {
+        return Ok(());
+    }
+    let (cluster, name) = (cluster.clone(), config.kafka.dead_letter.clone());
+    let id = blocking(move || Ok(cluster.topic_ids(&[&name])?.remove(&name).flatten())).await?;
+    LetterTopic::note(redis, keys, id).await?;
+    Ok(())
 }
 
 async fn read(redis: &mut MultiplexedConnection, keys: &Keys) -> ::redis::RedisResult<All> {

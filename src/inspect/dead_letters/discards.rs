@@ -5,6 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use crate::inspect::dead_letters::filter::Filter;
 use crate::inspect::dead_letters::index::{Cover, Discard};
 use crate::operate::audit::{AuditRecord, Change};
+use crate::operate::letter_topic::LetterTopic;
 
 /// The discards that were made and taken back, in any order.
 #[derive(Clone, Debug, Default)]
@@ -28,14 +29,16 @@ impl DiscardLog {
             self.claims_lost_ms = self.claims_lost_ms.max(Some(entry.at_ms));
         } else if entry.what == Change::Discard.as_str() {
             let cover = cover(entry).map_err(|why| format!("discard {} cannot be read: {why}", entry.id))?;
-            self.made.insert(entry.id.clone(), Discard { id: entry.id.clone(), cover });
+            let (id, topic_id) = (entry.id.clone(), entry.topic_id.clone());
+            self.made.insert(id.clone(), Discard { id, topic_id, cover });
         }
         Ok(())
     }
 
-    /// The discards in force, in the order in which they were made.
-    pub fn in_force(&self) -> Vec<Discard> {
-        self.made.values().filter(|discard| !self.undone.contains(&discard.id)).cloned().collect()
+    /// The discards of dead letters in this topic that are in force, in the order in which they were made.
+    pub fn in_force(&self, topic: &LetterTopic) -> Vec<Discard> {
+        let made = self.made.values().filter(|discard| topic.is(discard.topic_id.as_deref()));
+        made.filter(|discard| !self.undone.contains(&discard.id)).cloned().collect()
     }
 
     /// What is known of a discard: `None`: there is none with this id; else whether it was taken back.
@@ -89,8 +92,8 @@ mod tests {
         for _ in 0..2 {
             let mut log = DiscardLog::default();
             entries.iter().for_each(|entry| log.take(entry).unwrap());
-            let wanted = Discard { id: "d-2".to_owned(), cover: Cover::Items([(3, 7)].into()) };
-            assert_eq!(log.in_force(), [wanted]);
+            let wanted = Discard { id: "d-2".to_owned(), topic_id: None, cover: Cover::Items([(3, 7)].into()) };
+            assert_eq!(log.in_force(&LetterTopic::default()), [wanted]);
             assert_eq!(
                 [log.is_undone("d-1"), log.is_undone("d-2"), log.is_undone("x")],
                 [Some(true), Some(false), None]
@@ -100,13 +103,25 @@ mod tests {
     }
 
     #[test]
+    fn a_discard_is_in_force_in_the_topic_that_it_was_made_in() {
+        let mut log = DiscardLog::default();
+        for (id, topic_id) in [("d-1", None), ("d-2", Some("A")), ("d-3", Some("B"))] {
+            let (items, topic_id) = (vec!["3:7".to_owned()], topic_id.map(str::to_owned));
+            log.take(&AuditRecord { items, topic_id, ..entry(Change::Discard, id) }).unwrap();
+        }
+        let in_force = |topic| log.in_force(&topic).into_iter().map(|discard| discard.id).collect::<Vec<_>>();
+        assert_eq!(in_force(LetterTopic::stub("A", false)), ["d-1", "d-2"]);
+        assert_eq!(in_force(LetterTopic::stub("B", true)), ["d-3"]);
+    }
+
+    #[test]
     fn a_filter_that_is_not_understood_wholly_covers_nothing_and_says_so() {
         let mut log = DiscardLog::default();
         let newer =
             AuditRecord { filter: Some(json!({"reason": "rejected", "region": "x"})), ..entry(Change::Discard, "d") };
         assert!(log.take(&newer).unwrap_err().starts_with("discard d cannot be read: "));
         assert!(log.take(&AuditRecord { items: vec!["x".to_owned()], ..entry(Change::Discard, "d") }).is_err());
-        assert_eq!(log.in_force(), []);
+        assert_eq!(log.in_force(&LetterTopic::default()), []);
     }
 
     #[test]

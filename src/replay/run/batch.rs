@@ -14,6 +14,7 @@ use crate::clock::now_ms;
 use crate::kafka::producer::{Producer, PublishError};
 use crate::kafka::reader::{Fetch, Reader};
 use crate::kafka::record::Record;
+use crate::kafka::topics::AdminError;
 use crate::metrics::{Metrics, ReplayResult};
 use crate::operate::keys::Keys;
 use crate::replay::cause::{Failure, Skip};
@@ -50,16 +51,11 @@ impl Reading {
         rules: Rules,
         taken: &[(Arc<str>, Place)],
     ) -> Result<Vec<BatchItem>, String> {
-        let (reading, setup, taken) = (self.clone(), setup.clone(), taken.to_vec());
-        let read = spawn_blocking(move || {
-            let mut reader = reading.0.lock().unwrap_or_else(PoisonError::into_inner);
-            let made = match reader.take() {
-                Some(reader) => reader,
-                None => Reader::new(&setup.kafka, &setup.kafka.dead_letter, Fetch::Records)?,
-            };
+        let (of, taken) = (setup.clone(), taken.to_vec());
+        self.read(setup, move |reader| {
+            let setup = of;
             let places: Vec<Place> = taken.iter().map(|(_, place)| *place).collect();
-            let records = made.fetch(&places)?;
-            *reader = Some(made);
+            let records = reader.fetch(&places)?;
             let mut found: BTreeMap<Place, Record> =
                 records.into_iter().map(|record| ((record.partition, record.offset), record)).collect();
             let letter = |(account, place): (Arc<str>, Place)| {
@@ -70,9 +66,36 @@ impl Reading {
                 BatchItem { account, place, found }
             };
             Ok(taken.into_iter().map(letter).collect())
+        })
+        .await
+    }
+
+    /// The id of the dead-letter topic as it is now.
+    ///
+    /// # Errors
+    /// Kafka does not answer, or refuses.
+    pub async fn topic_id(&self, setup: &Arc<Setup>) -> Result<Option<String>, String> {
+        self.read(setup, Reader::topic_id).await
+    }
+
+    async fn read<T: Send + 'static>(
+        &self,
+        setup: &Arc<Setup>,
+        read: impl FnOnce(&Reader) -> Result<T, AdminError> + Send + 'static,
+    ) -> Result<T, String> {
+        let (reading, setup) = (self.clone(), setup.clone());
+        let ended = spawn_blocking(move || {
+            let mut reader = reading.0.lock().unwrap_or_else(PoisonError::into_inner);
+            let made = match reader.take() {
+                Some(reader) => reader,
+                None => Reader::new(&setup.kafka, &setup.kafka.dead_letter, Fetch::Records)?,
+            };
+            let done = read(&made)?;
+            *reader = Some(made);
+            Ok(done)
         });
-        let ended = read.await.map_err(|_| "the reading broke off".to_owned())?;
-        ended.map_err(|error: crate::kafka::topics::AdminError| error.to_string())
+        let ended = ended.await.map_err(|_| "the reading broke off".to_owned())?;
+        ended.map_err(|error: AdminError| error.to_string())
     }
 }
 
@@ -85,14 +108,14 @@ impl Reading {
 /// Redis does not answer.
 pub async fn sort(
     c: &mut MultiplexedConnection,
-    setup: &Setup,
+    (keys, prefix): (&Keys, &str),
     (stored, discards): (&Stored, &Discards),
     letters: Vec<BatchItem>,
 ) -> RedisResult<(Vec<Done>, Vec<BatchItem>)> {
     let judged: Vec<(Place, Judged)> =
         letters.iter().filter_map(|l| Some((l.place, l.found.as_ref()?.1.clone()))).collect();
     let again = stored.plan.again;
-    let skips = lookup::skips(c, (&setup.keys, &setup.prefix), &judged, again, discards).await?;
+    let skips = lookup::skips(c, (keys, prefix), &judged, again, discards).await?;
     let mut skips = skips.into_iter();
     let (mut done, mut to_publish) = (Vec::new(), Vec::new());
     for letter in letters {

@@ -1,5 +1,7 @@
 //! The steps of a run under way: count, look, publish the next batch.
 
+mod look;
+
 use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
@@ -9,7 +11,8 @@ use ::redis::aio::MultiplexedConnection;
 use tokio::sync::watch;
 use tokio::time::{Instant, sleep};
 
-use super::allowance::{Lanes, UnderWay, allowance, waiting};
+use self::look::Looked;
+use super::allowance::{Lanes, UnderWay, allowance};
 use super::batch::{self, Reading};
 use super::brake;
 use super::pace::Pace;
@@ -18,9 +21,8 @@ use super::turns::Turns;
 use crate::clock::now_ms;
 use crate::kafka::producer::Producer;
 use crate::metrics::{Metrics, ReplayResult};
-use crate::operate::lanes::read_lanes;
+use crate::operate::keys::Keys;
 use crate::operate::orders::renewed_ms;
-use crate::operate::snapshot::read_snapshots;
 use crate::redis::batcher::describe;
 use crate::replay::discards::Discards;
 use crate::replay::judge::Rules;
@@ -32,8 +34,6 @@ use crate::replay::view::{State, Stopped, Waiting};
 
 /// The time between two writes of a run, so that a cancel and another rate are obeyed at once.
 const TICK: Duration = Duration::from_millis(200);
-/// How often the lanes and the discards are looked at.
-const LOOK: Duration = Duration::from_secs(1);
 /// How long to wait before a failed call is made again.
 const AGAIN: Duration = Duration::from_millis(500);
 /// Nothing is published by what Redis said longer ago than this: of the lock, and of what operators want.
@@ -58,6 +58,8 @@ pub struct Run<'a> {
     producer: &'a Producer,
     metrics: &'a Metrics,
     setup: Arc<Setup>,
+    /// With the marks of the topic whose dead letters it publishes.
+    keys: Keys,
     pub c: MultiplexedConnection,
     token: &'a str,
     stored: Stored,
@@ -116,7 +118,8 @@ impl<'a> Run<'a> {
             began,
             looked: None,
             lanes: Lanes::default(),
-            discards: Discards::since(plan.made_at_ms),
+            discards: Discards::beyond(plan),
+            keys: setup.keys.clone(),
             under_way,
             waiting: Vec::new(),
             lock_seen: began,
@@ -153,9 +156,16 @@ impl<'a> Run<'a> {
                 // The next replica must not wait for what this one waits for.
                 _ = stopping.wait_for(|stop| *stop) => return Ok(Left::Stopping),
             };
-            if let Err(why) = looked {
-                self.kafka_is_away(why).await;
-                continue;
+            match looked {
+                Looked::Fine => {}
+                Looked::KafkaIsAway(why) => {
+                    self.kafka_is_away(why).await;
+                    continue;
+                }
+                Looked::AnotherTopic(failed) => {
+                    let end = (State::Failed, Some(failed));
+                    return Ok(self.advance(&[], Some(end)).await?.unwrap_or(Left::Over));
+                }
             }
             let credit = self.pace.credit(self.rate, self.began.elapsed()).min(MOST_PUBLISHED);
             // The most that are published in one go are published as fast as Kafka takes them.
@@ -179,7 +189,7 @@ impl<'a> Run<'a> {
         let step = Step { done, waiting: &waiting, end: end.clone(), now_ms: now_ms() };
         let found = loop {
             let asked = Instant::now();
-            match advance(&mut self.c, &self.setup.keys, (&self.stored.id, self.token), &step).await {
+            match advance(&mut self.c, &self.keys, (&self.stored.id, self.token), &step).await {
                 Ok(found) => {
                     self.lock_seen = asked;
                     break found;
@@ -222,24 +232,6 @@ impl<'a> Run<'a> {
         Ok(if self.stored.plan.no_brake { None } else { brake::stopped(&outcomes) })
     }
 
-    /// Looks at the lanes and the discards, now and then. The error says why Kafka does not answer.
-    async fn look_around(&mut self) -> RedisResult<Result<(), String>> {
-        if self.looked.is_some_and(|at| at.elapsed() < LOOK) {
-            return Ok(Ok(()));
-        }
-        let switches = read_lanes(&mut self.c, &self.setup.keys).await?;
-        let snapshots = read_snapshots(&mut self.c, &self.setup.keys).await?;
-        self.lanes = Lanes { switches, snapshots };
-        let accounts = self.turns.accounts();
-        self.waiting = waiting(&self.lanes, accounts.iter().map(|name| &**name));
-        if let Err(error) = self.discards.refresh(&mut self.c, &self.setup).await {
-            return Ok(Err(error.to_string()));
-        }
-        self.rules.forgotten_ms = self.rules.forgotten_ms.max(self.discards.claims_lost_ms());
-        self.looked = Some(Instant::now());
-        Ok(Ok(()))
-    }
-
     /// Reads, judges, publishes (evenly until then) and counts the next dead letters. Returns how many were published.
     async fn batch(&mut self, credit: usize, until: Instant) -> RedisResult<Result<usize, Left>> {
         let (setup, lanes, under_way) = (self.setup.clone(), &self.lanes, &self.under_way);
@@ -262,7 +254,7 @@ impl<'a> Run<'a> {
             }
         };
         let (mut done, mut to_publish) =
-            batch::sort(&mut self.c, &setup, (&self.stored, &self.discards), judged).await?;
+            batch::sort(&mut self.c, (&self.keys, &setup.prefix), (&self.stored, &self.discards), judged).await?;
         // Beyond the credit nothing is published. Those that are skipped cost none.
         let later = to_publish.split_off(to_publish.len().min(credit));
         self.turns.put_back(later.into_iter().map(|letter| (letter.account, letter.place)).collect());

@@ -249,7 +249,8 @@ async fn what_is_discarded_between_plan_and_run_is_skipped() {
     let mut bench = Bench::new(1_000.0).await;
     bench.dead_letters(&letters("a", 6));
     let discard = |items: &[&str]| {
-        let entry = AuditRecord::new(Change::Discard, &by(), now_ms());
+        // By the clock of the operator's machine, the plan is not made yet.
+        let entry = AuditRecord::new(Change::Discard, &by(), now_ms() - 60_000);
         AuditRecord { items: items.iter().map(|item| (*item).to_owned()).collect(), ..entry }
     };
     let of = |items: &[&str]| Request { items: items.iter().map(|i| (*i).to_owned()).collect(), ..Request::default() };
@@ -265,4 +266,10 @@ async fn what_is_discarded_between_plan_and_run_is_skipped() {
     balanced(&view);
     assert_eq!((view.republished, view.skipped["discarded"]), (4, 2));
     assert!(["0:1", "1:2"].contains(&view.samples["discarded"].as_str()));
+    // A plan of discarded ones has judged by this discard.
+    let filter = Filter { everything: true, state: Some(LetterState::Discarded), ..Filter::default() };
+    let meant = bench.replays.plan(&Request { filter, ..Request::default() }, &by(), LONG).await.unwrap();
+    bench.replays.run(&meant.id, &by()).await.unwrap();
+    let view = until(&bench, &meant.id, |view| view.state == State::Completed).await;
+    assert_eq!((view.selected, view.republished), (2, 2), "{view:?}");
 }

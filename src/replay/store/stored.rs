@@ -31,6 +31,11 @@ pub struct Plan {
     /// Publishes also what was replayed before, because it was asked for.
     pub again: bool,
     pub made_at_ms: i64,
+    /// The id of the topic that its places belong to; `None`: the brokers have no ids.
+    pub topic_id: Option<String>,
+    /// The discards that do not keep it from publishing, because it was made after them. None where it selects open
+    /// dead letters: no discard covers these.
+    pub discards: Option<Vec<String>>,
 }
 
 /// The fields of one replay.

@@ -6,6 +6,7 @@ use super::Index;
 use super::rows::{DISCARDED, REPLAYED, RowRef, SUPERSEDED};
 use super::select::Matcher;
 use super::states::{CHUNK, Cover, Discard};
+use crate::operate::letter_topic::LetterTopic;
 
 impl Index {
     /// The bitmaps that say of the rows of the index whether they were replayed: partition, and number of the chunk of
@@ -44,6 +45,16 @@ impl Index {
             let rows: Vec<RowRef> = self.rows_of(partition).collect();
             self.judge(&rows);
         }
+    }
+
+    /// Says which topic the dead letters are in.
+    pub fn set_topic(&mut self, topic: LetterTopic) {
+        self.states.topic = topic;
+    }
+
+    /// The topic that the dead letters are in, once their states are known.
+    pub fn topic(&self) -> &LetterTopic {
+        &self.states.topic
     }
 
     /// Takes over when an operator last said that the store has lost its claims, epoch ms.

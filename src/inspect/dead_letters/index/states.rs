@@ -6,6 +6,7 @@ use super::rows::{DISCARDED, Packed, REPLAYED};
 use crate::inspect::dead_letters::filter::Filter;
 use crate::inspect::dead_letters::state::State;
 use crate::operate::keys::OFFSETS_PER_KEY;
+use crate::operate::letter_topic::LetterTopic;
 
 /// Per partition the first offset that does not belong to a selection.
 pub type EndOffsets = BTreeMap<i32, i64>;
@@ -18,6 +19,8 @@ pub(super) const CHUNK: i64 = OFFSETS_PER_KEY;
 pub struct Discard {
     /// The id of its record in the audit.
     pub id: String,
+    /// The id of the topic whose dead letters it covers, where that is stated.
+    pub topic_id: Option<String>,
     pub cover: Cover,
 }
 
@@ -58,6 +61,7 @@ pub(super) struct States {
     pub(super) replayed: BTreeMap<(i32, i64), Box<[u8]>>,
     pub(super) discards: Vec<Discard>,
     pub(super) claims_lost_ms: Option<i64>,
+    pub(super) topic: LetterTopic,
 }
 
 impl States {

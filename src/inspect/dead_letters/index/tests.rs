@@ -212,6 +212,10 @@ fn filter() -> impl Strategy<Value = Filter> {
         })
 }
 
+fn discard(id: &str, cover: Cover) -> Discard {
+    Discard { id: id.to_owned(), topic_id: None, cover }
+}
+
 fn ends() -> impl Strategy<Value = EndOffsets> {
     proptest::collection::btree_map(0..3_i32, 0..60_i64, 0..4)
 }
@@ -227,7 +231,7 @@ fn known() -> impl Strategy<Value = Known> {
     ];
     let discards = proptest::collection::vec(cover, 0..3);
     (places(), discards).prop_map(|(replayed, covers)| {
-        let discards = covers.into_iter().enumerate().map(|(n, cover)| Discard { id: n.to_string(), cover }).collect();
+        let discards = covers.into_iter().enumerate().map(|(n, cover)| discard(&n.to_string(), cover)).collect();
         Known { replayed, discards }
     })
 }
@@ -408,7 +412,7 @@ fn an_undone_discard_leaves_the_letter_open_again() {
     let mut index = index(&[at(0, 1, 1, 10), at(0, 2, 2, 30)], &[], 4);
     let filter = Filter { code: Some("3".to_owned()), ..Filter::default() };
     let cover = Cover::Filter { filter: Box::new(filter), ends: EndOffsets::from([(0, 2)]) };
-    index.set_discards(vec![Discard { id: "d".to_owned(), cover }]);
+    index.set_discards(vec![discard("d", cover)]);
     let open = Filter { state: Some(State::Open), ..Filter::default() };
     assert_eq!(places(&index, &index.select(&open, None)), [(0, 2)], "what came after the discard is open");
     index.newer(0, 4, &[at(0, 3, 1, 40).letter()]);

@@ -1,11 +1,12 @@
 //! Finds the states of a few dead letters without a search.
 
 use super::audit::Audit;
-use super::shared::Source;
+use super::shared::{Source, reader};
 use super::states::States;
 use crate::inspect::dead_letters::dead_letter::DeadLetter;
 use crate::inspect::dead_letters::index::{Discard, Index};
 use crate::inspect::dead_letters::state::State;
+use crate::kafka::reader::Fetch;
 
 /// The states of these dead letters, in their order. It blocks: call it on a plain thread.
 ///
@@ -13,12 +14,13 @@ use crate::inspect::dead_letters::state::State;
 /// Redis or Kafka does not answer; the text is safe.
 pub fn states(source: &Source, letters: &[DeadLetter]) -> Result<Vec<State>, String> {
     let mut index = index_of(letters.iter().collect());
-    let read = States::new(source).read(&index.chunks())?;
+    let id = reader(&source.kafka, Fetch::Records).and_then(|reader| reader.topic_id()).map_err(|e| e.to_string())?;
+    let read = States::new(source).read(id, &index.chunks())?;
     let mut audit = Audit::new();
     audit.take(&read.waiting);
     audit.read(&source.kafka).map_err(|error| error.to_string())?;
     read.bitmaps.iter().for_each(|((partition, chunk), bits)| index.set_replayed(*partition, *chunk, bits));
-    index.set_discards(audit.log().in_force());
+    index.set_discards(audit.log().in_force(&read.topic));
     let state = |letter: &DeadLetter| {
         index.find(letter.partition, letter.offset).map_or(State::Open, |row| index.row(row).state)
     };

@@ -59,6 +59,8 @@ struct Search<'a> {
     states: States,
     audit: Audit,
     tended: Option<Instant>,
+    /// The id of the topic that is searched.
+    topic_id: Option<String>,
 }
 
 fn search(shared: &Shared) -> Result<std::convert::Infallible, Ended> {
@@ -70,7 +72,11 @@ fn search(shared: &Shared) -> Result<std::convert::Infallible, Ended> {
         states: States::new(&shared.source),
         audit: Audit::new(),
         tended: None,
+        topic_id: None,
     };
+    // First of all: what is read is never of an earlier topic than this one.
+    again(shared, || bounds(&search.records, config))?;
+    search.topic_id = again(shared, || search.records.topic_id())?;
     let bounds = again(shared, || bounds(&search.records, config))?;
     search.index(|index| bounds.iter().for_each(|range| index.begin(range.partition, range.end)));
     let total = bounds.iter().map(length).sum();
@@ -165,6 +171,9 @@ impl Search<'_> {
     fn tend(&mut self) -> Result<(), Ended> {
         let wanted = self.shared.asked().fresh;
         let bounds = again(self.shared, || bounds(&self.records, &self.shared.source.kafka))?;
+        if again(self.shared, || self.records.topic_id())? != self.topic_id {
+            return Err(Ended::Changed);
+        }
         let mut known = self.shared.index().ends();
         for range in &bounds {
             // A partition that was added later is new as a whole.
@@ -204,7 +213,7 @@ impl Search<'_> {
         let chunks = chunks.collect();
         let read = self
             .states
-            .read(&chunks)
+            .read(self.topic_id.clone(), &chunks)
             .map_err(|why| format!("which dead letters were replayed or discarded is not known: Redis: {why}"))?;
         // The entries that wait come first: one that is published meanwhile is found in the topic.
         self.audit.take(&read.waiting);
@@ -213,7 +222,8 @@ impl Search<'_> {
             .map_err(|why| format!("which dead letters were discarded is not known: {why}"))?;
         self.index(|index| {
             read.bitmaps.iter().for_each(|((partition, chunk), bits)| index.set_replayed(*partition, *chunk, bits));
-            index.set_discards(self.audit.log().in_force());
+            index.set_discards(self.audit.log().in_force(&read.topic));
+            index.set_topic(read.topic.clone());
             index.set_claims_lost(self.audit.log().claims_lost_ms());
         });
         Ok(())

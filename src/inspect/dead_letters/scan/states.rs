@@ -7,6 +7,7 @@ use ::redis::aio::MultiplexedConnection;
 use super::shared::Source;
 use crate::operate::audit::{self, AuditRecord};
 use crate::operate::keys::{Keys, OFFSETS_PER_KEY};
+use crate::operate::letter_topic::LetterTopic;
 use crate::redact::mask_text;
 use crate::redis;
 
@@ -15,6 +16,8 @@ const PIPELINE: usize = 64;
 
 /// What Redis knows.
 pub(super) struct Read {
+    /// The topic whose marks these are.
+    pub(super) topic: LetterTopic,
     /// The bitmaps by partition and number of the chunk.
     pub(super) bitmaps: Bitmaps,
     /// The entries of the audit that no topic has yet.
@@ -40,11 +43,12 @@ impl States {
         Self { config: source.redis.clone(), keys, runtime, connection: None }
     }
 
-    /// Reads the bitmaps of these chunks, of which those are left out that nobody has written, and what waits.
+    /// Reads the bitmaps of these chunks of the topic with this id, of which those are left out that nobody has written,
+    /// and what waits.
     ///
     /// # Errors
     /// Redis does not answer; the text is safe.
-    pub(super) fn read(&mut self, chunks: &BTreeSet<(i32, i64)>) -> Result<Read, String> {
+    pub(super) fn read(&mut self, id: Option<String>, chunks: &BTreeSet<(i32, i64)>) -> Result<Read, String> {
         let Some(runtime) = &self.runtime else { return Err("no runtime for Redis".to_owned()) };
         let kept = self.connection.take();
         let (config, keys) = (&self.config, &self.keys);
@@ -56,9 +60,10 @@ impl States {
                     redis::connect(&client).await.map_err(|error| said(&error))?
                 }
             };
-            let bitmaps = bitmaps(&mut connection, keys, chunks).await.map_err(|error| said(&error))?;
+            let topic = LetterTopic::note(&mut connection, keys, id).await.map_err(|error| said(&error))?;
+            let bitmaps = bitmaps(&mut connection, &keys.of(&topic), chunks).await.map_err(|error| said(&error))?;
             let waiting = audit::waiting(&mut connection, keys).await.map_err(|error| said(&error))?;
-            Ok((connection, Read { bitmaps, waiting }))
+            Ok((connection, Read { topic, bitmaps, waiting }))
         });
         let (connection, read) = read?;
         self.connection = Some(connection);
