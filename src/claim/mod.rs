@@ -227,7 +227,7 @@ impl Dedupe {
 
     /// Judges the claim by the confirm of its key that this process remembers.
     fn remembered(&self, claim_request: &ClaimRequest, token: Token) -> Option<Judgement> {
-        let remembered = self.recent.borrow().done(&claim_request.key).map(Value::Done);
+        let remembered = self.recent.borrow().done(&claim_request.key, self.window_ms).map(Value::Done);
         remembered.as_ref().map(|done| judge(Some(done), token, claim_request))
     }
 

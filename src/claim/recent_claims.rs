@@ -43,7 +43,7 @@ struct Place {
     what: Remembered,
     account: u32,
     /// When it was written, in ms since `born`.
-    at_ms: u32,
+    at_ms: u64,
     /// The value is not in Redis yet: Redis was away, and the account delivers without it.
     pending: bool,
 }
@@ -68,9 +68,8 @@ impl Default for Recent {
 }
 
 impl Recent {
-    fn now_ms(&self) -> u32 {
-        // It wraps after 49 days, and so does the difference of two times.
-        self.born.elapsed().as_millis() as u32
+    fn now_ms(&self) -> u64 {
+        self.born.elapsed().as_millis() as u64
     }
 
     fn index(&self, sequence: u32) -> usize {
@@ -89,12 +88,14 @@ impl Recent {
         self.born -= by;
     }
 
-    /// The confirm of this key, if it is remembered.
-    pub fn done(&self, key: &Key) -> Option<Done> {
+    /// The confirm of this key, if it is remembered, and was written within the last `window_ms`: Redis has forgotten an
+    /// older one, and every other process would send the event.
+    pub fn done(&self, key: &Key, window_ms: u64) -> Option<Done> {
         let sequence = *self.latest.get(key)?;
-        match self.places.get(self.index(sequence))?.what {
-            Remembered::Done(done) => Some(done),
-            Remembered::Unknown(_) => None,
+        let place = self.places.get(self.index(sequence))?;
+        match place.what {
+            Remembered::Done(done) if place.pending || self.now_ms() - place.at_ms < window_ms => Some(done),
+            _ => None,
         }
     }
 
@@ -147,7 +148,7 @@ impl Recent {
     /// that is still to be written for the first time is not among them, and its first write counts nothing.
     pub fn since(&self, span: Duration) -> Vec<Entry> {
         let now_ms = self.now_ms();
-        let fresh = |place: &Place| !place.pending && u128::from(now_ms.wrapping_sub(place.at_ms)) <= span.as_millis();
+        let fresh = |place: &Place| !place.pending && u128::from(now_ms - place.at_ms) <= span.as_millis();
         self.iter().filter(|(_, place)| fresh(place)).map(entry).collect()
     }
 }
@@ -172,6 +173,8 @@ mod tests {
         done
     }
 
+    const WINDOW: u64 = 60_000;
+
     fn keys(entries: &[Entry]) -> Vec<Key> {
         entries.iter().map(|e| e.key).collect()
     }
@@ -183,9 +186,9 @@ mod tests {
         for n in 0..150_000 {
             recent.insert(key(n), Remembered::Done(done(n)), 0, false);
         }
-        assert_eq!(recent.done(&key(49_999)), None);
+        assert_eq!(recent.done(&key(49_999), WINDOW), None);
         for n in [50_000, 100_000, 149_999] {
-            assert_eq!(recent.done(&key(n)), Some(done(n)));
+            assert_eq!(recent.done(&key(n), WINDOW), Some(done(n)));
         }
         assert_eq!((recent.places.len(), recent.latest.len()), (CAPACITY, CAPACITY));
     }
@@ -196,7 +199,7 @@ mod tests {
         let mark = Remembered::Unknown(Box::new(Mark { value: "u".into(), origin: "o".into() }));
         recent.insert(key(1), mark, 7, true);
         let [marked] = &recent.pending()[..] else { panic!("not pending") };
-        assert_eq!((marked.account, recent.done(&key(1))), (7, None));
+        assert_eq!((marked.account, recent.done(&key(1), WINDOW)), (7, None));
         let marked = marked.clone();
         recent.insert(key(1), Remembered::Done(done(5)), 7, true);
         // The write of the mark returns only now.
@@ -209,8 +212,18 @@ mod tests {
         for n in 2..=CAPACITY as u32 {
             recent.insert(key(n), Remembered::Done(done(n)), 0, false);
         }
-        assert_eq!(recent.done(&key(1)), Some(done(5)), "its first place has left, the second has not");
+        assert_eq!(recent.done(&key(1), WINDOW), Some(done(5)), "its first place has left, the second has not");
         assert!(recent.pending().is_empty());
+    }
+
+    #[test]
+    fn a_confirm_is_forgotten_with_its_window_unless_it_is_not_written_yet() {
+        let mut recent = Recent::default();
+        (0..2).for_each(|n| recent.insert(key(n), Remembered::Done(done(n)), 0, n == 0));
+        recent.age(Duration::from_secs(59));
+        assert_eq!([0, 1].map(|n| recent.done(&key(n), WINDOW)), [Some(done(0)), Some(done(1))]);
+        recent.age(Duration::from_secs(1));
+        assert_eq!([0, 1].map(|n| recent.done(&key(n), WINDOW)), [Some(done(0)), None]);
     }
 
     #[test]

@@ -398,6 +398,22 @@ fn what_is_written_again_goes_back_to_a_minute_before_the_primary_was_last_seen(
     });
 }
 
+#[test]
+fn a_confirm_that_redis_has_forgotten_is_forgotten_here_too() {
+    run(async {
+        let mut process = Process::new().await;
+        Rc::get_mut(&mut process.dedupe).unwrap().window_ms = 60_000;
+        let mut who = claim_request("t");
+        let guard = process.claimed(&mut who).await;
+        process.confirm(&mut who, &guard).await;
+        drop(guard);
+        assert!(!matches!(process.claim(&mut who).await, ClaimOutcome::Claim(_)));
+        process.delete(&who).await;
+        process.dedupe.recent.borrow_mut().age(Duration::from_secs(61));
+        process.claimed(&mut claim_request("t")).await;
+    });
+}
+
 /// Takes over the claim of a dead owner; the reply is lost.
 async fn take_over_without_reply(process: &Process, dead: &str) -> (ClaimRequest, ClaimAttempt) {
     process.put_aged(&claim_request("t"), dead, Duration::from_secs(31)).await;
