@@ -116,7 +116,11 @@ impl Gatherer {
     pub fn finish(self, claims: Vec<ClaimRow>) -> Trace {
         let dead_letters = self.letters.finish();
         let ended = |letter: &DeadLetter| Some((letter.stated_origin()?, (letter.replays(), letter.failed_at_ms())));
-        let letters: HashMap<String, (i64, i64)> = dead_letters.iter().filter_map(ended).collect();
+        let mut letters: HashMap<String, (i64, i64)> = HashMap::new();
+        for (origin, end) in dead_letters.iter().filter_map(ended) {
+            let last = letters.entry(origin).or_insert(end);
+            *last = end.max(*last);
+        }
         let mut receipts: HashMap<String, i64> = HashMap::new();
         // Of a dead letter, the letter itself tells more.
         let is_letter = |receipt: &Map<String, Value>, origin: &str| {

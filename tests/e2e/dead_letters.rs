@@ -34,14 +34,14 @@ impl Writer {
 
     /// One dead letter of the event at `origin` of the input.
     fn write(&self, partition: i32, origin: i64, at_ms: i64, more: &[(&str, &str)]) {
-        let (offset, at) = (origin.to_string(), at_ms.to_string());
+        let (offset, at, origin_at) = (origin.to_string(), at_ms.to_string(), NOW.to_string());
         let trans_id = format!("t-{origin}");
         let mut headers = vec![
             ("traceparent", "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01"),
             ("pb-origin-topic", "conversions"),
             ("pb-origin-partition", "0"),
             ("pb-origin-offset", &offset),
-            ("pb-origin-timestamp", &at),
+            ("pb-origin-timestamp", &origin_at),
             ("pb-first-seen", &at),
             ("pb-first-attempt", &at),
             ("pb-attempts", "1"),

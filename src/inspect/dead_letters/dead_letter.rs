@@ -43,8 +43,9 @@ pub(super) const FIELDS: [(&str, Kind); 24] = [
     ("replay-force", Kind::Flag),
 ];
 
-/// The place where the event first came from: topic, partition, offset.
-pub(super) type Origin = (Box<str>, i64, i64);
+/// The place where the event first came from, and its record time there: in a topic that was deleted and made again,
+/// another event has this place.
+pub(super) type Origin = (Box<str>, i64, i64, i64);
 /// The time at which a dead letter was written, then its record time and its place.
 pub(super) type Rank = (i64, i64, i32, i64);
 
@@ -121,14 +122,15 @@ impl DeadLetter {
     pub(super) fn origin(&self) -> Origin {
         let stated = || {
             let topic = self.text("origin-topic")?;
-            Some((topic.into(), self.number("origin-partition")?, self.number("origin-offset")?))
+            let at_ms = self.number("origin-timestamp").unwrap_or(0);
+            Some((topic.into(), self.number("origin-partition")?, self.number("origin-offset")?, at_ms))
         };
-        stated().unwrap_or_else(|| ("".into(), i64::from(self.partition), self.offset))
+        stated().unwrap_or_else(|| ("".into(), i64::from(self.partition), self.offset, 0))
     }
 
     /// The place where the event first came from, as `topic:partition:offset`; `None`: the headers do not say it.
     pub fn stated_origin(&self) -> Option<String> {
-        let (topic, partition, offset) = self.origin();
+        let (topic, partition, offset, _) = self.origin();
         (!topic.is_empty()).then(|| format!("{topic}:{partition}:{offset}"))
     }
 

@@ -114,6 +114,14 @@ fn the_last_one_of_a_partition_is_the_newest_whatever_its_clock_said() {
 }
 
 #[test]
+fn an_event_of_an_input_topic_that_was_made_again_hides_none_of_the_earlier_one() {
+    let of = |offset, at| letter(0, offset, &[("origin-offset", "1"), ("origin-timestamp", at), ("failed-at", at)]);
+    let mut gathering = LatestPerOrigin::new(Filter::default());
+    [of(1, "10"), of(2, "10"), of(3, "90")].into_iter().for_each(|letter| gathering.add(letter));
+    assert_eq!(gathering.finish().iter().map(|letter| letter.offset).collect::<Vec<_>>(), [3, 2]);
+}
+
+#[test]
 fn a_record_that_no_worker_wrote_is_a_letter_without_headers() {
     let mut foreign = record(0, 1, &[]);
     foreign.headers.truncate(1);
