@@ -215,12 +215,20 @@ pub async fn change(
     }
     let reply: Vec<String> = cmd.query_async(c).await.map_err(|error| ReplayError::redis(&error))?;
     judge(c, keys, id, (to.what, to.may), &reply).await?;
-    if to.to == State::Running {
-        let mut cmd = ::redis::cmd("PEXPIRE");
-        cmd.arg(keys.replay_places(id)).arg(RUN_LIFE_MS);
-        let () = cmd.query_async(c).await.map_err(|error| ReplayError::redis(&error))?;
+    keep(c, keys, id).await.map_err(|error| ReplayError::redis(&error))
+}
+
+/// Keeps a run and the places of its plan from now on for as long as a run is kept: a run without its places would end
+/// before all of them were published.
+///
+/// # Errors
+/// Fails if Redis does not answer.
+pub async fn keep(c: &mut MultiplexedConnection, keys: &Keys, id: &str) -> RedisResult<()> {
+    let mut pipe = ::redis::pipe();
+    for key in [keys.replay(id), keys.replay_places(id)] {
+        pipe.cmd("PEXPIRE").arg(key).arg(RUN_LIFE_MS).ignore();
     }
-    Ok(())
+    pipe.query_async(c).await
 }
 
 /// Changes the rate of a replay, with the audit entry of the change or not at all.

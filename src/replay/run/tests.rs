@@ -245,6 +245,32 @@ async fn what_a_killed_runner_published_and_did_not_count_is_counted_by_the_next
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_run_and_its_places_are_kept_as_long_as_it_lasts_and_after_a_cancel() {
+    let mut bench = Bench::new(1_000.0).await;
+    bench.dead_letters(&letters("a", 9));
+    let plan = bench.replays.plan(&everything(2), &by(), LONG).await.unwrap();
+    bench.replays.run(&plan.id, &by()).await.unwrap();
+    let keys = [bench.setup.keys.replay(&plan.id), bench.setup.keys.replay_places(&plan.id)];
+    let mut c = bench.c.clone();
+    let mut is_kept = async |life: Option<i64>| {
+        let mut left = Vec::new();
+        for key in &keys {
+            if let Some(life) = life {
+                let () = ::redis::cmd("PEXPIRE").arg(key).arg(life).query_async(&mut c).await.unwrap();
+            }
+            left.push(::redis::cmd("PTTL").arg(key).query_async::<i64>(&mut c).await.unwrap());
+        }
+        left.into_iter().all(|left| left > 60_000)
+    };
+    assert!(!is_kept(Some(60_000)).await);
+    until(&bench, &plan.id, |view| view.republished > 1).await;
+    assert!(is_kept(None).await, "it runs");
+    assert!(!is_kept(Some(60_000)).await);
+    bench.replays.cancel(&plan.id, &by()).await.unwrap();
+    assert!(is_kept(None).await, "it can be resumed for as long as it is shown");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn what_is_discarded_between_plan_and_run_is_skipped() {
     let mut bench = Bench::new(1_000.0).await;
     bench.dead_letters(&letters("a", 6));

@@ -10,6 +10,7 @@ use crate::operate::lanes::read_lanes;
 use crate::operate::letter_topic::LetterTopic;
 use crate::operate::snapshot::read_snapshots;
 use crate::replay::run::allowance::{Lanes, waiting};
+use crate::replay::store;
 use crate::replay::view::Stopped;
 
 /// How often it is looked at.
@@ -39,6 +40,7 @@ impl Run<'_> {
                           dead letters: make a new plan";
             return Ok(Looked::AnotherTopic(Stopped { reason: reason.to_owned(), sample: None }));
         }
+        store::keep(&mut self.c, &self.setup.keys, &self.stored.id).await?;
         self.keys = self.setup.keys.of(&topic);
         self.discards.set_topic(topic);
         let switches = read_lanes(&mut self.c, &self.setup.keys).await?;
