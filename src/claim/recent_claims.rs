@@ -88,8 +88,8 @@ impl Recent {
         self.born -= by;
     }
 
-    /// The confirm of this key, if it is remembered, and was written within the last `window_ms`: Redis has forgotten an
-    /// older one, and every other process would send the event.
+    /// The confirm of this key, if it is remembered, and was written within the last `window_ms`: Redis has forgotten
+    /// an older one, and every other process would send the event.
     pub fn done(&self, key: &Key, window_ms: u64) -> Option<Done> {
         let sequence = *self.latest.get(key)?;
         let place = self.places.get(self.index(sequence))?;

@@ -111,8 +111,8 @@ impl Gatherer {
     /// personal data.
     ///
     /// A finished copy may lie behind the committed position, because an older record of its partition is not finished.
-    /// So a copy does not wait any more if its origin has ended since the copy was written. The clocks of workers differ:
-    /// the end of a copy that was replayed less often is none of this one.
+    /// So a copy does not wait any more if its origin has ended since the copy was written. The clocks of workers
+    /// differ: the end of a copy that was replayed less often is none of this one.
     pub fn finish(self, claims: Vec<ClaimRow>) -> Trace {
         let dead_letters = self.letters.finish();
         let ended = |letter: &DeadLetter| Some((letter.stated_origin()?, (letter.replays(), letter.failed_at_ms())));

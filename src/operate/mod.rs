@@ -41,7 +41,6 @@ pub mod foreign;
 mod holds;
 pub mod keys;
 pub mod lanes;
-pub mod letter_topic;
 pub mod orders;
 pub mod readiness;
 pub mod reload;

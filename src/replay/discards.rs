@@ -11,7 +11,7 @@ use crate::inspect::dead_letters::index::Discard;
 use crate::inspect::dead_letters::scan::{Audit, covered};
 use crate::kafka::topics::AdminError;
 use crate::operate::audit::waiting;
-use crate::operate::letter_topic::LetterTopic;
+use crate::operate::keys::LetterTopic;
 use crate::replay::error::ReplayError;
 use crate::replay::setup::Setup;
 use crate::replay::store::Plan;

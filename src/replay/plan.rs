@@ -19,7 +19,7 @@ use crate::inspect::dead_letters::State as LetterState;
 use crate::inspect::dead_letters::scan::Scan;
 use crate::kafka::reader::{Fetch, Reader};
 use crate::kafka::topics::AdminError;
-use crate::operate::letter_topic::LetterTopic;
+use crate::operate::keys::LetterTopic;
 use crate::operate::orders::renewed_ms;
 use crate::replay::discards::Discards;
 use crate::replay::error::ReplayError;

@@ -7,6 +7,7 @@
 mod allowance;
 mod batch;
 mod brake;
+mod look;
 mod pace;
 mod pick_up;
 mod steps;

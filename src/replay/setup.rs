@@ -12,8 +12,7 @@ use crate::inspect::preview::Previewer;
 use crate::kafka;
 use crate::kafka::matching::Matching;
 use crate::kafka::reader::{Fetch, Reader};
-use crate::operate::keys::Keys;
-use crate::operate::letter_topic::LetterTopic;
+use crate::operate::keys::{Keys, LetterTopic};
 use crate::replay::error::ReplayError;
 
 /// The name under which events are counted whose account is not configured.

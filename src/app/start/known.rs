@@ -20,7 +20,7 @@ use crate::app::start::wait::{PAUSE, Say, blocking};
 use crate::kafka::StartFrom;
 use crate::kafka::consumer::Begins;
 use crate::kafka::topics::{AdminError, Cluster};
-use crate::operate::letter_topic::LetterTopic;
+use crate::operate::keys::LetterTopic;
 use crate::operate::{Keys, Place, json, orders};
 use crate::redis::health::Health;
 use crate::settings::Config;

@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use crate::inspect::dead_letters::filter::Filter;
 use crate::inspect::dead_letters::index::{Cover, Discard};
 use crate::operate::audit::{AuditRecord, Change};
-use crate::operate::letter_topic::LetterTopic;
+use crate::operate::keys::LetterTopic;
 
 /// The discards that were made and taken back, in any order.
 #[derive(Clone, Debug, Default)]

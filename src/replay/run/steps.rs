@@ -1,7 +1,5 @@
 //! The steps of a run under way: count, look, publish the next batch.
 
-mod look;
-
 use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
@@ -11,20 +9,18 @@ use ::redis::aio::MultiplexedConnection;
 use tokio::sync::watch;
 use tokio::time::{Instant, sleep};
 
-use self::look::Looked;
-use super::allowance::{Lanes, UnderWay, allowance};
+use super::allowance::{UnderWay, allowance, waiting};
 use super::batch::{self, Reading};
 use super::brake;
+use super::look::{Around, Looked};
 use super::pace::Pace;
 use super::pick_up;
 use super::turns::Turns;
 use crate::clock::now_ms;
 use crate::kafka::producer::Producer;
 use crate::metrics::{Metrics, ReplayResult};
-use crate::operate::keys::Keys;
 use crate::operate::orders::renewed_ms;
 use crate::redis::batcher::describe;
-use crate::replay::discards::Discards;
 use crate::replay::judge::Rules;
 use crate::replay::setup::Setup;
 use crate::replay::store::Stored;
@@ -58,8 +54,6 @@ pub struct Run<'a> {
     producer: &'a Producer,
     metrics: &'a Metrics,
     setup: Arc<Setup>,
-    /// With the marks of the topic whose dead letters it publishes.
-    keys: Keys,
     pub c: MultiplexedConnection,
     token: &'a str,
     stored: Stored,
@@ -69,10 +63,7 @@ pub struct Run<'a> {
     rate: u32,
     pace: Pace,
     began: Instant,
-    /// When the lanes and the discards were last looked at.
-    looked: Option<Instant>,
-    lanes: Lanes,
-    discards: Discards,
+    around: Around,
     under_way: UnderWay,
     waiting: Vec<Waiting>,
     /// When the lock was last seen to be ours.
@@ -116,10 +107,7 @@ impl<'a> Run<'a> {
             rate: stored.rate(),
             pace: Pace::new(Duration::ZERO),
             began,
-            looked: None,
-            lanes: Lanes::default(),
-            discards: Discards::beyond(plan),
-            keys: setup.keys.clone(),
+            around: Around::new(&setup, &stored),
             under_way,
             waiting: Vec::new(),
             lock_seen: began,
@@ -152,12 +140,13 @@ impl<'a> Run<'a> {
                 return Ok(self.advance(&[], Some((State::Completed, None))).await?.unwrap_or(Left::Over));
             }
             let looked = tokio::select! {
-                looked = self.look_around() => looked?,
+                looked = self.around.look(&mut self.c, (&self.setup, &self.reading), &self.stored) => looked?,
                 // The next replica must not wait for what this one waits for.
                 _ = stopping.wait_for(|stop| *stop) => return Ok(Left::Stopping),
             };
             match looked {
-                Looked::Fine => {}
+                Looked::NotYet => {}
+                Looked::Fine => self.saw(),
                 Looked::KafkaIsAway(why) => {
                     self.kafka_is_away(why).await;
                     continue;
@@ -189,7 +178,7 @@ impl<'a> Run<'a> {
         let step = Step { done, waiting: &waiting, end: end.clone(), now_ms: now_ms() };
         let found = loop {
             let asked = Instant::now();
-            match advance(&mut self.c, &self.keys, (&self.stored.id, self.token), &step).await {
+            match advance(&mut self.c, &self.around.keys, (&self.stored.id, self.token), &step).await {
                 Ok(found) => {
                     self.lock_seen = asked;
                     break found;
@@ -232,9 +221,16 @@ impl<'a> Run<'a> {
         Ok(if self.stored.plan.no_brake { None } else { brake::stopped(&outcomes) })
     }
 
+    /// Takes over what was seen.
+    fn saw(&mut self) {
+        let accounts = self.turns.accounts();
+        self.waiting = waiting(&self.around.lanes, accounts.iter().map(|name| &**name));
+        self.rules.forgotten_ms = self.rules.forgotten_ms.max(self.around.discards.claims_lost_ms());
+    }
+
     /// Reads, judges, publishes (evenly until then) and counts the next dead letters. Returns how many were published.
     async fn batch(&mut self, credit: usize, until: Instant) -> RedisResult<Result<usize, Left>> {
-        let (setup, lanes, under_way) = (self.setup.clone(), &self.lanes, &self.under_way);
+        let (setup, lanes, under_way) = (self.setup.clone(), &self.around.lanes, &self.under_way);
         let allowed = |name: &str| match lanes.closed(name) {
             Some(_) => 0,
             None => allowance(&setup.roster.load(), under_way, name),
@@ -254,7 +250,8 @@ impl<'a> Run<'a> {
             }
         };
         let (mut done, mut to_publish) =
-            batch::sort(&mut self.c, (&self.keys, &setup.prefix), (&self.stored, &self.discards), judged).await?;
+            batch::sort(&mut self.c, (&self.around.keys, &setup.prefix), (&self.stored, &self.around.discards), judged)
+                .await?;
         // Beyond the credit nothing is published. Those that are skipped cost none.
         let later = to_publish.split_off(to_publish.len().min(credit));
         self.turns.put_back(later.into_iter().map(|letter| (letter.account, letter.place)).collect());

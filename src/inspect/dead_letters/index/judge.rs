@@ -6,7 +6,7 @@ use super::Index;
 use super::rows::{DISCARDED, REPLAYED, RowRef, SUPERSEDED};
 use super::select::Matcher;
 use super::states::{CHUNK, Cover, Discard};
-use crate::operate::letter_topic::LetterTopic;
+use crate::operate::keys::LetterTopic;
 
 impl Index {
     /// The bitmaps that say of the rows of the index whether they were replayed: partition, and number of the chunk of

@@ -1,8 +1,8 @@
 //! Which dead letter of an origin is the newest: inside a partition the last one, whatever the clocks of their writers
 //! said.
 //!
-//! All dead letters of an origin have one key, and so lie in one partition. They lie in several where the topic got more
-//! partitions between two of them.
+//! All dead letters of an origin have one key, and so lie in one partition. They lie in several where the topic got
+//! more partitions between two of them.
 
 use std::collections::HashMap;
 

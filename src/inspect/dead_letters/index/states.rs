@@ -5,8 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use super::rows::{DISCARDED, Packed, REPLAYED};
 use crate::inspect::dead_letters::filter::Filter;
 use crate::inspect::dead_letters::state::State;
-use crate::operate::keys::OFFSETS_PER_KEY;
-use crate::operate::letter_topic::LetterTopic;
+use crate::operate::keys::{LetterTopic, OFFSETS_PER_KEY};
 
 /// Per partition the first offset that does not belong to a selection.
 pub type EndOffsets = BTreeMap<i32, i64>;

@@ -6,8 +6,7 @@ use ::redis::aio::MultiplexedConnection;
 
 use super::shared::Source;
 use crate::operate::audit::{self, AuditRecord};
-use crate::operate::keys::{Keys, OFFSETS_PER_KEY};
-use crate::operate::letter_topic::LetterTopic;
+use crate::operate::keys::{Keys, LetterTopic, OFFSETS_PER_KEY};
 use crate::redact::mask_text;
 use crate::redis;
 
@@ -43,8 +42,8 @@ impl States {
         Self { config: source.redis.clone(), keys, runtime, connection: None }
     }
 
-    /// Reads the bitmaps of these chunks of the topic with this id, of which those are left out that nobody has written,
-    /// and what waits.
+    /// Reads the bitmaps of these chunks of the topic with this id, of which those are left out that nobody has
+    /// written, and what waits.
     ///
     /// # Errors
     /// Redis does not answer; the text is safe.
