@@ -259,11 +259,14 @@ impl Account {
     /// Builds the URL of a request with this path: at one of the base URLs, or at the callback host.
     pub fn url(&self, base: usize, path: Cow<'static, str>, callback: Option<&CallbackHost>) -> Option<String> {
         let base = self.base_urls.get(base)?;
+        // A URL that the platform states obeys the account's keys as a path below its base URL does.
+        let is_the_events = callback.is_some_and(|callback| !callback.is_fixed);
+        let path = if is_the_events { path } else { self.own_path(path) };
         let url = match callback {
-            None => format!("{base}{}", self.own_path(path)),
-            // Its path is its own; the account's host alone takes the place of the callback's.
-            Some(_) if self.has_own_base => format!("{}{path}", Url::parse(base).ok()?.origin().ascii_serialization()),
-            Some(callback) => format!("{callback}{path}"),
+            Some(callback) if !self.has_own_base => format!("{callback}{path}"),
+            // The event's path is its own; the account's host alone takes the place of the callback's.
+            Some(_) if is_the_events => format!("{}{path}", Url::parse(base).ok()?.origin().ascii_serialization()),
+            _ => format!("{base}{path}"),
         };
         Url::parse(&url).ok().map(|_| url)
     }

@@ -73,27 +73,27 @@ impl Line<'_> {
         let dispatcher = self.dispatcher;
         let account = &*dispatcher.account;
         let request = account.request(items, token, now_ms).map_err(unsigned)?;
-        let is_callback = items.first().is_some_and(|item| item.callback.is_some());
-        let Answered { head, body, room: _room } = self.exchange(request, is_callback, judge).await?;
-        let verdicts = read((account, &dispatcher.pause), items, &head, body, now_ms);
         let is_the_events = items.first().and_then(|item| item.callback.as_ref()).is_some_and(|to| !to.is_fixed);
+        let Answered { head, body, room: _room } = self.exchange(request, is_the_events, judge).await?;
+        let verdicts = read((account, &dispatcher.pause), items, &head, body, now_ms);
         let verdicts = if is_the_events { of_a_callback(verdicts) } else { verdicts };
         Ok(if token.is_some() { of_a_token(verdicts) } else { verdicts })
     }
 
-    /// Sends a request and returns the answer. `judge` makes the last check, directly before the first byte.
+    /// Sends a request and returns the answer. `is_the_events`: its URL is the event's own. `judge` makes the last check,
+    /// directly before the first byte.
     ///
     /// # Errors
     /// As [`Line::attempt`].
     pub(super) async fn exchange<E>(
         self,
         request: Request,
-        is_callback: bool,
+        is_the_events: bool,
         judge: impl FnOnce() -> Result<(), E>,
     ) -> Result<Answered, Unanswered<DeliveryError, E>> {
         let Self { dispatcher, host, connection } = self;
         let answer_bytes = request.answer_bytes;
-        let http = dispatcher.request_to(host, request, is_callback).map_err(Unanswered::Failed)?;
+        let http = dispatcher.request_to(host, request, is_the_events).map_err(Unanswered::Failed)?;
         let asked = Instant::now();
         match connection.exchange(http, dispatcher.account.limits.timeout, answer_bytes, judge).await {
             Ok(answered) => {

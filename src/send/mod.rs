@@ -202,16 +202,16 @@ impl Dispatcher {
         &self,
         host: usize,
         mut request: Request,
-        is_callback: bool,
+        is_the_events: bool,
     ) -> Result<http::Request<Full<Bytes>>, DeliveryError> {
         let broken = |what: &str| {
             let detail = format!("{what} of account {} cannot be put into a request", self.account.name);
             // The URL is the event's, so other events of the account are not affected.
-            if is_callback { DeliveryError::Permanent(unsent(&detail)) } else { DeliveryError::Halt(unsent(&detail)) }
+            if is_the_events { DeliveryError::Permanent(unsent(&detail)) } else { DeliveryError::Halt(unsent(&detail)) }
         };
         let host = &self.hosts[host];
         let mut path = std::mem::take(&mut request.path);
-        if !is_callback {
+        if !is_the_events {
             path = self.account.own_path(path);
             if !host.prefix.is_empty() {
                 path = format!("{}{path}", host.prefix).into();

@@ -96,6 +96,42 @@ fn the_secret_shows_only_where_it_is_asked_for() {
 }
 
 #[test]
+fn an_interface_with_a_host_of_its_own_goes_below_the_accounts_base_url_and_path() {
+    let file = std::env::temp_dir().join(format!("postback-own-host-{}.toml", std::process::id()));
+    let keys = [
+        "base_url = \"https://gw.example/ads/\"",
+        "path = \"/other/\"",
+        "base_url = \"https://gw.example/ads\"\npath = \"/other\"",
+    ];
+    let mut config = "[kafka]\nbrokers = \"127.0.0.1:9092\"\n[redis]\nurl = \"redis://127.0.0.1\"\n".to_owned();
+    for (at, keys) in keys.iter().enumerate() {
+        config.push_str(&format!("[accounts.a{at}]\nplatform = \"oceanengine\"\napi = \"v1\"\n{keys}\n"));
+    }
+    std::fs::write(&file, config).unwrap();
+    let config = Config::load(Some(&file), []).unwrap_or_else(|found| panic!("{found}")).config;
+    std::fs::remove_file(&file).unwrap();
+    let previewer = Previewer::new(&config.accounts, config.kafka.result_topics(), &config.redis.prefix);
+    let urls: Vec<String> = (0..keys.len())
+        .map(|at| {
+            let event = json!({
+                "trans_id": "t-1", "platform": "oceanengine", "account": format!("a{at}"), "event_type": "pay",
+                "event_time_ms": NOW - 1000, "click": {"oe_callback": "CB"},
+            });
+            accepted(previewer.look(Some(event.to_string().as_bytes()), Vec::new(), NOW)).request.url
+        })
+        .collect();
+    let query = "?callback=CB&event_type=2&conv_time=1736899200";
+    assert_eq!(
+        urls,
+        [
+            format!("https://gw.example/ads/track/activate/{query}"),
+            format!("https://ad.oceanengine.com/other/{query}"),
+            format!("https://gw.example/ads/other{query}"),
+        ]
+    );
+}
+
+#[test]
 fn a_token_in_the_accounts_own_path_is_masked() {
     let env = [("POSTBACK__ACCOUNTS__DEMO_360_PS__PATH".to_owned(), "/x?access_token=0123456789abcdef0123".to_owned())];
     let config = Config::load(None, env).unwrap_or_else(|found| panic!("{found}")).config;

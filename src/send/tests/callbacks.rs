@@ -92,6 +92,22 @@ async fn a_callback_goes_to_its_host_with_its_path_and_over_connections_of_its_o
 }
 
 #[tokio::test]
+async fn a_callback_whose_url_the_platform_states_is_sent_below_the_accounts_base_url_and_path() {
+    let platform = Server::answering(answer("200 OK", "ok"));
+    let small = Small::http(platform.port);
+    let fixed = || called_back("second.example", false).map(|callback| CallbackHost { is_fixed: true, ..callback });
+    let mut own = calling_back(small.of(ProxyProtocol::Http, LOGIN), true);
+    own.base_urls[0] = "http://first.invalid/ads".to_owned();
+    call_back(&over(own), "a", fixed()).await.unwrap();
+    assert!(platform.requests()[0].starts_with("POST /ads/own?x=1 "), "{:?}", platform.requests());
+
+    let dispatcher = over(calling_back(small.of(ProxyProtocol::Http, LOGIN), false));
+    call_back(&dispatcher, "b", fixed()).await.unwrap();
+    assert!(platform.requests()[1].starts_with("POST /own?x=1 "), "{:?}", platform.requests());
+    assert_eq!(small.asked(), ["CONNECT first.invalid:80 HTTP/1.1", "CONNECT second.example:80 HTTP/1.1"]);
+}
+
+#[tokio::test]
 async fn the_platforms_code_stands_in_an_error_whose_class_the_status_decides() {
     let refuses = Server::answering(answer("400 Bad Request", "ok"));
     let small = Small::http(refuses.port);
