@@ -80,8 +80,8 @@ impl Line<'_> {
         Ok(if token.is_some() { of_a_token(verdicts) } else { verdicts })
     }
 
-    /// Sends a request and returns the answer. `is_the_events`: its URL is the event's own. `judge` makes the last check,
-    /// directly before the first byte.
+    /// Sends a request and returns the answer. `is_the_events`: its URL is the event's own. `judge` makes the last
+    /// check, directly before the first byte.
     ///
     /// # Errors
     /// As [`Line::attempt`].

@@ -8,6 +8,7 @@ use super::file::{Body, File, Form};
 use super::formats::parameters;
 use super::matching::Matching;
 use super::signature::signature;
+use super::template::Template;
 use super::terms::Terms;
 use super::tokens::CarriedToken;
 use super::value::Val;
@@ -88,12 +89,12 @@ pub(super) fn callback_paths(file: &File) -> Vec<String> {
 /// Whether requests of this form go to the path of this one.
 pub(super) fn leads_to(form: &Form, terms: &Terms, callbacks: &[String], request: &Request) -> bool {
     let path = request.target.split('?').next().unwrap_or_default();
-    if !form.hosts.is_empty() {
-        return callbacks.iter().any(|callback| callback == path);
-    }
+    // A URL that the file states obeys the account's path; one that an event brings does not.
+    let is_fixed = matches!(form.url, Template::Text(_));
     match &terms.path {
-        Some(own) => own == path,
-        None => form.url.leads_to(&Known::new(&terms.keys), path),
+        Some(own) if form.hosts.is_empty() || is_fixed => own == path,
+        _ if form.hosts.is_empty() => form.url.leads_to(&Known::new(&terms.keys), path),
+        _ => callbacks.iter().any(|callback| callback == path),
     }
 }
 
@@ -230,7 +231,7 @@ fn compare(matching: &mut Matching<'_>, form: &Form, request: &Request, events: 
 fn listed(
     matching: &mut Matching<'_>,
     part: &str,
-    wanted: &[(String, super::template::Template)],
+    wanted: &[(String, Template)],
     given: &[(String, String)],
     others: bool,
 ) {

@@ -399,6 +399,15 @@ fn a_call_is_judged_by_its_own_rules_and_answered_in_its_own_words() {
 }
 
 #[test]
+fn a_callback_whose_url_the_file_states_goes_to_the_path_of_the_account() {
+    let (mut fake, sent, _) = nth("oceanengine", 3);
+    fake.accounts[0].path = Some("/other/".to_owned());
+    let is_taken = |sent: &Sent| fake.judge(&sent.request(), NOW_S).is_some();
+    assert!(is_taken(&edited(&sent, "/track/activate/", "/other/")));
+    assert!(!is_taken(&sent));
+}
+
+#[test]
 fn a_path_may_hold_what_an_event_brings() {
     let keys = json!({"app": "a1"});
     let known = evaluate::Known::new(&keys);
