@@ -799,6 +799,11 @@ fn a_flushed_store_grants_nothing_and_keeps_nothing_of_it() {
         let mut who = claim_request("in:0:1", 0, false);
         assert!(dedupe.claim(&mut who, &mut ClaimAttempt::default()).await.is_err());
         assert!(health.has_forgotten() && health.hold().unwrap().contains("unblock dedupe"));
+        // What no worker wrote is no epoch.
+        plant_list(format!("{prefix}:epoch").as_bytes()).await;
+        health.remembered();
+        assert!(dedupe.claim(&mut who, &mut ClaimAttempt::default()).await.is_err());
+        assert!(health.has_forgotten());
         set_epoch(&prefix).await;
         assert!(!claimed(&dedupe, &mut claim_request("in:1:1", 0, false)).await.claim.resend);
     });

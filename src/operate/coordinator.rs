@@ -108,6 +108,7 @@ impl Coordinator {
         let looked: RedisResult<((i64, i64), Option<String>, String)> = pipe.query_async(c).await;
         if looked.as_ref().is_err_and(is_of_keys) {
             self.health.foreign.met(self.keys.epoch().as_bytes());
+            self.health.forgot();
         }
         let (time, epoch, info) = looked?;
         if !self.own_store {

@@ -17,7 +17,7 @@ use futures_util::StreamExt;
 use futures_util::stream::FuturesUnordered;
 use tokio::sync::{mpsc, oneshot};
 
-use self::error::{NO_SCRIPT, is_refusal};
+use self::error::{NO_SCRIPT, is_no_epoch, is_refusal};
 pub use self::error::{StoreError, describe, is_of_keys};
 use crate::redis::facts::Facts;
 use crate::redis::health::Health;
@@ -249,7 +249,7 @@ async fn send(
     }
     match pipe.query_async::<Vec<Value>>(&mut connection).await {
         Ok(mut values) => {
-            let forgotten = claims && matches!(values.pop(), Some(Value::Nil));
+            let forgotten = claims && values.pop().is_some_and(is_no_epoch);
             if forgotten {
                 health.forgot();
             }

@@ -163,6 +163,21 @@ async fn a_shared_key_of_another_type_stops_what_needs_it_and_no_account() {
 }
 
 #[tokio::test]
+async fn an_epoch_of_another_type_is_a_lost_one() {
+    let mut world = World::new().await;
+    let () = ::redis::cmd("LPUSH").arg("pb:epoch").arg("x").query_async(&mut world.connection).await.unwrap();
+    assert!(world.coordinator.look(&mut world.memory).await.is_err());
+    let health = world.coordinator.health.clone();
+    assert!(health.has_forgotten() && health.foreign.names() == ["pb:epoch"]);
+    let () = ::redis::cmd("DEL").arg("pb:epoch").query_async(&mut world.connection).await.unwrap();
+    world.look().await;
+    assert!(health.has_forgotten(), "an operator has to say so");
+    world.set_epoch("e2").await;
+    world.look().await;
+    assert!(!health.has_forgotten());
+}
+
+#[tokio::test]
 async fn a_connection_that_the_server_closed_between_two_looks_is_no_trouble() {
     let mut world = World::new().await;
     world.set_epoch("e1").await;

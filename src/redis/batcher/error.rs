@@ -1,6 +1,6 @@
 //! Why a command has no usable answer, and the text that describes the error without secrets.
 
-use ::redis::{ErrorKind, RedisError, ServerError, ServerErrorKind};
+use ::redis::{ErrorKind, RedisError, ServerError, ServerErrorKind, Value};
 
 use crate::redis::tls;
 
@@ -71,6 +71,11 @@ fn is_of_key(error: &ServerError) -> bool {
     let is_no_number =
         || text.contains("is not an integer") || text.contains("user_script") && text.contains("attempt to ");
     error.code() == WRONG_TYPE || error.code() == "ERR" && is_no_number()
+}
+
+/// Whether this reply shows that the store has lost its epoch. Another type is none that a worker wrote.
+pub(super) fn is_no_epoch(reply: Value) -> bool {
+    reply == Value::Nil || reply.extract_error().is_err_and(|error| is_of_keys(&error))
 }
 
 /// Says which right the user lacks. The server puts the name of a command between quotes, and gives no name if it
