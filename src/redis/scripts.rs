@@ -7,27 +7,10 @@
 
 mod hashes;
 mod keys;
+#[macro_use]
+mod list;
 
 use ::redis::Cmd;
-
-macro_rules! scripts {
-    ($($(#[$doc:meta])* $name:ident = $text:literal;)+) => {
-        #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-        pub enum Script {
-            $($(#[$doc])* $name,)+
-        }
-
-        impl Script {
-            pub const ALL: &[Script] = &[$(Script::$name,)+];
-
-            pub const fn text(self) -> &'static str {
-                match self {
-                    $(Script::$name => $text,)+
-                }
-            }
-        }
-    };
-}
 
 scripts! {
     /// Replaces exactly `ARGV[1]` by `ARGV[2]` for `ARGV[3]` ms. With `ARGV[4]` ≥ 0 it does so only if at least

@@ -64,10 +64,13 @@ impl Act {
 /// # Errors
 /// Refuses a change without a reason.
 pub(super) fn with_why(who: &str, via: Via, why: &str) -> Result<By, Refusal> {
-    if why.trim().is_empty() {
-        return Err(Refusal::field("why", "say why: it is kept in the audit"));
-    }
+    said("why", why)?;
     by(who, via, why)
+}
+
+/// Refuses a change whose member `field` gives no reason.
+pub(super) fn said(field: &str, why: &str) -> Result<(), Refusal> {
+    if why.trim().is_empty() { Err(Refusal::field(field, "say why: it is kept in the audit")) } else { Ok(()) }
 }
 
 /// Makes the author of a change safe to store.

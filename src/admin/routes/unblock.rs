@@ -7,7 +7,7 @@ use axum::http::StatusCode;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use super::change::{by, no_redis};
+use super::change::{by, no_redis, said};
 use crate::admin::answer::{Answer, Answered};
 use crate::admin::endpoint::Endpoint;
 use crate::admin::parts::Parts;
@@ -135,9 +135,7 @@ async fn dedupe(State(parts): State<Arc<Parts>>, Body(order): Body<Dedupe>) -> A
 
 /// The author of an order. Unlike a pause, which comes first in an incident, an order has to say why.
 fn author(parts: &Parts, who: &str, via: Via, reason: &str) -> Result<By, Refusal> {
-    if reason.trim().is_empty() {
-        return Err(Refusal::field("reason", "say why: it is kept in the audit"));
-    }
+    said("reason", reason)?;
     Ok(by(who, via, reason)?.at(&parts.worker.id))
 }
 
