@@ -403,30 +403,51 @@ async fn an_answer_that_does_not_come_in_time_is_ambiguous() {
         ("HTTP/1.1 200 OK\r\ncontent-length: 2\r\n\r\n", Some(200)),
         ("HTTP/1.1 200 OK\r\ncontent-length: 9\r\n\r\nok", Some(200)),
     ] {
-        let server = Server::start(|mut connection| {
-            connection.request();
-            connection.say(said);
-            connection.drain();
-        });
-        let mut account = account(&[server.url()]);
-        account.limits.timeout = SHORT;
-        assert_eq!(end(attempt(&over(account)).await), (Class::Ambiguous, status, true), "{said:?}");
-        assert_eq!(server.requests().len(), 1, "{said:?}");
+        ends_by_its_timeout((Class::Ambiguous, status, true), async |timeout| {
+            let server = Server::start(move |mut connection| {
+                connection.request();
+                connection.say(said);
+                connection.drain();
+            });
+            let mut account = account(&[server.url()]);
+            account.limits.timeout = timeout;
+            let end = end(attempt(&over(account)).await);
+            assert!(server.requests().len() <= 1, "{said:?}");
+            end
+        })
+        .await;
     }
+}
+
+/// Makes attempts with ever longer timeouts until one ends as it should: within a short one a busy machine may not get
+/// as far as the server's last word.
+async fn ends_by_its_timeout(
+    wanted: (Class, Option<u16>, bool),
+    attempt: impl AsyncFn(Duration) -> (Class, Option<u16>, bool),
+) {
+    for timeout in [SHORT, 10 * SHORT] {
+        if attempt(timeout).await == wanted {
+            return;
+        }
+    }
+    assert_eq!(attempt(LONG).await, wanted);
 }
 
 #[tokio::test]
 async fn an_answer_that_drips_is_bounded_by_one_timeout() {
-    let server = Server::start(|mut connection| {
-        connection.request();
-        connection.say("HTTP/1.1 200 OK\r\ncontent-length: 1000\r\n\r\n");
-        while connection.tcp.write_all(b"x").is_ok() {
-            std::thread::sleep(Duration::from_millis(20));
-        }
-    });
-    let mut account = account(&[server.url()]);
-    account.limits.timeout = SHORT;
-    assert_eq!(end(attempt(&over(account)).await), (Class::Ambiguous, Some(200), true));
+    ends_by_its_timeout((Class::Ambiguous, Some(200), true), async |timeout| {
+        let server = Server::start(|mut connection| {
+            connection.request();
+            connection.say("HTTP/1.1 200 OK\r\ncontent-length: 100000\r\n\r\n");
+            while connection.tcp.write_all(b"x").is_ok() {
+                std::thread::sleep(Duration::from_millis(20));
+            }
+        });
+        let mut account = account(&[server.url()]);
+        account.limits.timeout = timeout;
+        end(attempt(&over(account)).await)
+    })
+    .await;
 }
 
 #[tokio::test]

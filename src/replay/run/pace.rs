@@ -4,6 +4,8 @@ use std::time::Duration;
 
 /// The longest time whose records are published in one go, after a pause.
 const BURST: Duration = Duration::from_millis(400);
+/// So many are published in one go at most.
+pub const MOST_PUBLISHED: usize = 1_000;
 
 /// One record, in the unit of the credit. Whole numbers: a run is never ahead of its rate by a rounding.
 const RECORD: u128 = 1_000_000_000;
@@ -37,6 +39,12 @@ impl Pace {
     }
 }
 
+/// The part of a tick over which this many records are spread: all of it, but nothing of it where they are the most
+/// that are published in one go, which are published as fast as Kafka takes them.
+pub fn spread(credit: usize, tick: Duration) -> Duration {
+    if credit < MOST_PUBLISHED { tick } else { Duration::ZERO }
+}
+
 #[cfg(test)]
 mod tests {
     use proptest::prelude::*;
@@ -68,6 +76,15 @@ mod tests {
             published += most;
         }
         assert_eq!((now.as_millis(), published), (2_010, 1_408));
+    }
+
+    #[test]
+    fn what_is_due_is_spread_over_the_tick_up_to_the_most_that_go_at_once() {
+        let tick = Duration::from_millis(200);
+        assert_eq!(
+            [1, MOST_PUBLISHED - 1, MOST_PUBLISHED].map(|credit| spread(credit, tick)),
+            [tick, tick, Duration::ZERO]
+        );
     }
 
     proptest! {

@@ -13,7 +13,7 @@ use super::allowance::{UnderWay, allowance, waiting};
 use super::batch::{self, Reading};
 use super::brake;
 use super::look::{Around, Looked};
-use super::pace::Pace;
+use super::pace::{MOST_PUBLISHED, Pace, spread};
 use super::pick_up;
 use super::turns::Turns;
 use crate::clock::now_ms;
@@ -34,8 +34,6 @@ const TICK: Duration = Duration::from_millis(200);
 const AGAIN: Duration = Duration::from_millis(500);
 /// Nothing is published by what Redis said longer ago than this: of the lock, and of what operators want.
 const TRUSTED: Duration = Duration::from_millis(500);
-/// So many are published in one go at most.
-const MOST_PUBLISHED: usize = 1_000;
 /// Of a run that skips everything, so many are looked at in one go.
 const MOST_LOOKED_AT: usize = 512;
 
@@ -157,9 +155,7 @@ impl<'a> Run<'a> {
                 }
             }
             let credit = self.pace.credit(self.rate, self.began.elapsed()).min(MOST_PUBLISHED);
-            // The most that are published in one go are published as fast as Kafka takes them.
-            let until = if credit < MOST_PUBLISHED { tick + TICK } else { tick };
-            let published = if credit > 0 { self.batch(credit, until).await? } else { Ok(0) };
+            let published = if credit > 0 { self.batch(credit, tick + spread(credit, TICK)).await? } else { Ok(0) };
             let published = match published {
                 Ok(published) => published,
                 Err(left) => return Ok(left),

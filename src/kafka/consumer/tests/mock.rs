@@ -271,6 +271,32 @@ impl Handler for Arc<Probe> {
     }
 }
 
+/// How long the machine keeps a thread waiting that has nothing to do but to wake up.
+pub(super) struct Machine {
+    longest_ms: Arc<AtomicUsize>,
+}
+
+impl Machine {
+    /// Watches it until this value is gone.
+    pub(super) fn watched() -> Self {
+        let longest_ms = Arc::new(AtomicUsize::new(0));
+        let (watches, told) = (Arc::downgrade(&longest_ms), Duration::from_millis(10));
+        std::thread::spawn(move || {
+            while let Some(longest_ms) = watches.upgrade() {
+                let began = Instant::now();
+                std::thread::sleep(told);
+                longest_ms.fetch_max((began.elapsed() - told).as_millis() as usize, Ordering::SeqCst);
+            }
+        });
+        Self { longest_ms }
+    }
+
+    /// The bound for what an idle machine does in this time: a turn waits for a processor a few times.
+    pub(super) fn allows(&self, on_an_idle_one: Duration) -> Duration {
+        on_an_idle_one + 5 * Duration::from_millis(self.longest_ms.load(Ordering::SeqCst) as u64)
+    }
+}
+
 /// The settings of a consumer of one topic.
 pub(super) fn settings(config: &Config, kind: Kind, topic: &str) -> Settings {
     let client = match kind {
