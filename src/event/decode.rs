@@ -107,6 +107,9 @@ fn object(value: Option<&[u8]>) -> Result<Object<'_>, Cow<'static, str>> {
     if bytes.len() > MAX_VALUE_BYTES {
         return Err(format!("{} bytes, more than {MAX_VALUE_BYTES}", bytes.len()).into());
     }
+    if byte_order_mark::is_utf_16(bytes) {
+        return Err("UTF-16; it has to be UTF-8".into());
+    }
     let bytes = byte_order_mark::skip(bytes);
     let text = std::str::from_utf8(bytes).map_err(|e| format!("no UTF-8 after byte {}", e.valid_up_to()))?;
     match json::read(text) {

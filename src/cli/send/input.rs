@@ -5,7 +5,7 @@ use std::fmt;
 use serde::de::IgnoredAny;
 use serde_json::value::RawValue;
 
-use crate::byte_order_mark::{skip, skip_text};
+use crate::byte_order_mark::{is_utf_16, skip, skip_text};
 
 /// An event of the input, and where it stands.
 #[derive(Debug)]
@@ -42,6 +42,10 @@ pub(super) struct Input<'a> {
 impl<'a> Input<'a> {
     /// Reads a JSON array, events over several lines each, or one event per line.
     pub fn read(bytes: &'a [u8]) -> Self {
+        if is_utf_16(bytes) {
+            let why = "the input is UTF-16; save it as UTF-8".to_owned();
+            return Self { events: Vec::new(), bad: vec![Bad { line: 1, why }] };
+        }
         let bytes = skip(bytes);
         let is_array = bytes.trim_ascii_start().starts_with(b"[");
         if !is_array && !spans_lines(bytes) {
@@ -229,6 +233,18 @@ mod tests {
             let read = texts(input);
             assert_eq!(read[0].1, r#"{"a":1}"#, "{input:?}");
             assert!(read.get(1).is_none_or(|second| second.1 == r#"{"b":2}"#), "{read:?}");
+        }
+    }
+
+    #[test]
+    fn an_input_in_utf_16_is_one_fault_that_says_so() {
+        for input in [&b"\xff\xfe{\0\"\0a\0\"\0:\x001\0}\0\n\0{\0}\0"[..], b"\xfe\xff\0[\0]"] {
+            let input = Input::read(input);
+            let told: Vec<String> = input.bad.iter().map(ToString::to_string).collect();
+            assert_eq!(
+                (input.events.len(), told),
+                (0, vec!["line 1: the input is UTF-16; save it as UTF-8".to_owned()])
+            );
         }
     }
 

@@ -74,6 +74,15 @@ fn a_byte_order_mark_before_an_event_is_skipped() {
 }
 
 #[test]
+fn an_event_in_utf_16_is_malformed_and_the_detail_says_so() {
+    for value in [&b"\xff\xfe{\0}\0"[..], b"\xfe\xff\0{\0}"] {
+        let DeliveryError::Malformed(fault) = decode(Some(value)).unwrap_err() else { panic!("not malformed") };
+        assert_eq!((&*fault.field, &*fault.detail), ("", "UTF-16; it has to be UTF-8"));
+        assert_eq!(identify(Some(value)), Identity::default());
+    }
+}
+
+#[test]
 fn numbers_that_json_does_not_know_are_malformed() {
     for number in ["NaN", "Infinity", "-Infinity", "01", "0x10", "-", "+1", ".5", "1.", "1e", "1e999"] {
         malformed(&with(&format!("\"n\":{number}")));
