@@ -100,19 +100,15 @@ impl Examiner {
         let mut place = account(roster, &event).map_err(|f| Err(DeliveryError::UnknownAccount(f)))?;
         let asked = &place.account;
         if event.opted_out() {
-            return Err(match event.kind {
-                Kind::Conversion => Ok(Outcome::Suppressed),
-                // Somebody waits for the result of a call.
-                Kind::Call => Err(DeliveryError::Invalid(Fault::new(
-                    "consent.opt_out",
-                    "is true: no call is made for a person who has opted out",
-                ))),
-            });
+            return Err(Ok(Outcome::Suppressed));
         }
         if !asked.validate.accept_raw_identifiers
             && let Some(field) = event.raw_identifier()
         {
-            let detail = "raw identifiers are not accepted (validate.accept_raw_identifiers): send a hashed one";
+            let detail = match field.starts_with("user.hashed.") {
+                true => "no hash, and raw identifiers are not accepted (validate.accept_raw_identifiers)",
+                false => "raw identifiers are not accepted (validate.accept_raw_identifiers): send a hashed one",
+            };
             return Err(Err(DeliveryError::Invalid(Fault::new(field, detail))));
         }
         // A call that was made once is judged as it was then: a later page of it is not too old.

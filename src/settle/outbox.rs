@@ -57,7 +57,13 @@ impl Outbox {
     pub async fn settle_ended(&self, delivery: Box<Delivery>) {
         let Subject::Ended(ended) = &delivery.subject else { return };
         match ended.end.clone() {
-            Ok(outcome) => self.finish(delivery, outcome, None, 0, None).await,
+            Ok(outcome) => {
+                // Boxed, because few records end here. Whoever waits for the result of a call gets one.
+                if Box::pin(self.publish_suppressed(&delivery)).await.is_err() {
+                    return delivery.ack.complete(End::Returned);
+                }
+                self.finish(delivery, outcome, None, 0, None).await;
+            }
             Err(error) => match error.disposition() {
                 Disposition::DeadLetter(reason) => Box::pin(self.dead_letter(delivery, None, reason, &error)).await,
                 // Admission ends records only with these reasons. Any other would be a bug: the record is given back,

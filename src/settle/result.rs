@@ -9,7 +9,7 @@ use serde_json::Value;
 use crate::clock::now_ms;
 use crate::delivery::{Called, Delivery, Ready, ReplyTo, Subject};
 use crate::envelope::Named;
-use crate::error::{Class, DeliveryError, Reason};
+use crate::error::{Class, DeliveryError, Outcome, Reason};
 use crate::platforms::call::{CallAnswer, ItemResult, ItemStatus, Personal, PersonalKind};
 use crate::redact::{SECRET, is_mail, mask_phone, mask_sentence, mask_text};
 use crate::settle::policy::field_and_detail;
@@ -78,7 +78,7 @@ enum Status {
 /// Why there is no data.
 #[derive(Serialize)]
 struct Problem {
-    /// A reason of a dead letter, or `result_too_large`.
+    /// A reason of a dead letter, `suppressed`, or `result_too_large`.
     reason: &'static str,
     /// The dotted path of the field at fault; may be empty.
     field: String,
@@ -181,6 +181,32 @@ pub fn failed(delivery: &Delivery, reason: Reason, error: &DeliveryError) -> Opt
         Reason::AttemptsExhausted | Reason::UnknownOutcome if has_answer => Status::PlatformError,
         Reason::AttemptsExhausted | Reason::UnknownOutcome => Status::TransportError,
     };
+    let (field, detail) = field_and_detail(reason, error);
+    let problem = Problem { reason: reason.as_str(), field: field.into_owned(), detail };
+    let (reply, record) = unanswered(delivery, status, problem)?;
+    let answer = error.answer();
+    let record = ResultRecord {
+        http_status: answer.and_then(|answer| answer.status),
+        platform_code: answer.map(|answer| answer.code.clone()).filter(|code| !code.is_empty()),
+        classification: error.class().map(Class::as_str),
+        ..record
+    };
+    Some((reply, record.written()))
+}
+
+/// The same for a call that nobody makes, because its person has opted out.
+pub fn suppressed(delivery: &Delivery) -> Option<(ReplyTo, Written<'static>)> {
+    let problem = Problem {
+        reason: Outcome::Suppressed.as_str(),
+        field: "consent.opt_out".to_owned(),
+        detail: "no call is made for a person who has opted out".to_owned(),
+    };
+    let (reply, record) = unanswered(delivery, Status::Invalid, problem)?;
+    Some((reply, record.written()))
+}
+
+/// The last result of a call that ends without an answer, and where it goes.
+fn unanswered(delivery: &Delivery, status: Status, problem: Problem) -> Option<(ReplyTo, ResultRecord<'static>)> {
     let envelope = &delivery.envelope;
     let (reply, page) = match &delivery.subject {
         Subject::Ready(Ready { call, .. }) => {
@@ -190,8 +216,6 @@ pub fn failed(delivery: &Delivery, reason: Reason, error: &DeliveryError) -> Opt
         Subject::Ended(ended) => (ended.reply.clone()?, envelope.page.into()),
     };
     let Named { platform, account, trans_id, event } = delivery.named();
-    let (field, detail) = field_and_detail(reason, error);
-    let answer = error.answer();
     let record = ResultRecord {
         schema: "postback.result/1",
         trans_id: trans_id.map(Cow::Owned),
@@ -203,17 +227,17 @@ pub fn failed(delivery: &Delivery, reason: Reason, error: &DeliveryError) -> Opt
         page,
         is_final: true,
         attempts: envelope.attempts,
-        http_status: answer.and_then(|answer| answer.status),
-        platform_code: answer.map(|answer| answer.code.clone()).filter(|code| !code.is_empty()),
+        http_status: None,
+        platform_code: None,
         platform_message: None,
-        classification: error.class().map(Class::as_str),
+        classification: None,
         started_at_ms: envelope.first_attempt_ms,
         finished_at_ms: now_ms(),
         data: Value::Null,
         items: None,
-        error: Some(Problem { reason: reason.as_str(), field: field.into_owned(), detail }),
+        error: Some(problem),
     };
-    Some((reply, record.written()))
+    Some((reply, record))
 }
 
 /// What a platform says in its own words may name a person.

@@ -102,7 +102,7 @@ fn of_all_that_is_wrong_the_first_in_order_names_reason_and_field() {
         ("unknown_account", "account", unknown(Some("qihoo360"))),
         ("unknown_account", "account", unknown(Some("qihoo360"))),
         ("unknown_account", "account", 1),
-        ("invalid", "consent.opt_out", 2),
+        ("suppressed", "", 2),
         ("invalid", "user.phone", 2),
         ("invalid", "kind", 2),
         ("unmapped_event", "event_type", 2),
@@ -145,7 +145,7 @@ fn an_event_of_a_person_who_opted_out_is_suppressed_and_a_call_has_a_result() {
                            "event_time_ms": 1_736_899_200_123_i64, "consent": {"opt_out": true}});
     assert_eq!(end(&examiner, &record(&event)), ("suppressed", String::new(), 0));
     (event["kind"], event["call"]) = ("call".into(), "list".into());
-    assert_eq!(end(&examiner, &record(&event)), ("invalid", "consent.opt_out".to_owned(), 0));
+    assert_eq!(end(&examiner, &record(&event)), ("suppressed", String::new(), 0));
     let Subject::Ended(ended) = judge(&examiner, &record(&event)) else { panic!("it is ready") };
     assert!(ended.reply.is_some());
 }

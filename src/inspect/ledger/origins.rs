@@ -95,11 +95,11 @@ impl<T> Origin<T> {
         self.outcome.filter(|outcome| *outcome != Outcome::DeadLettered || self.dead_letter.is_some())
     }
 
-    /// Whether the record, if it is a call, must have a result: it was answered, or is a dead letter that could be
-    /// read.
+    /// Whether the record, if it is a call, must have a result: it was answered, its person has opted out, or it is a
+    /// dead letter that could be read.
     pub fn needs_result(&self) -> bool {
         match self.end() {
-            Some(Outcome::Delivered) => true,
+            Some(Outcome::Delivered | Outcome::Suppressed) => true,
             Some(Outcome::DeadLettered) => {
                 !matches!(self.dead_letter, None | Some(Reason::Malformed | Reason::Quarantined))
             }

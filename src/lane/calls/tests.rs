@@ -314,6 +314,31 @@ fn a_call_that_admission_refuses_has_a_result_too() {
 }
 
 #[test]
+fn a_call_for_a_person_who_opted_out_ends_suppressed_and_its_result_says_so() {
+    run(async {
+        let bench = bench(&[]).await;
+        for (n, kind) in ["call", "conversion"].into_iter().enumerate() {
+            let event = json!({
+                "kind": kind, "trans_id": format!("c-{n}"), "platform": bench.handle.id.platform, "account": "acme",
+                "call": "get", "event_type": "install", "reply": {"topic": "elsewhere", "key": "k"},
+                "event_time_ms": crate::clock::now_ms(), "consent": {"opt_out": true}
+            });
+            let (delivery, mut end) = bench.record_of(TopicKind::Input, event.to_string().into(), Vec::new());
+            bench.lane.outbox.settle_ended(delivery).await;
+            assert_eq!(end.wait().await, End::Finished(Outcome::Suppressed), "{kind}");
+            assert_eq!(receipt(&bench)["outcome"], "suppressed", "{kind}");
+        }
+        let results = results(&bench);
+        assert_eq!(brief(&results), [(0, true, "invalid")], "nobody waits for the result of a conversion");
+        let said = (&results[0]["trans_id"], &results[0]["attempts"], &results[0]["classification"]);
+        assert_eq!(said, (&json!("c-0"), &json!(0), &Value::Null));
+        let error = (&results[0]["error"]["reason"], &results[0]["error"]["field"]);
+        assert_eq!(error, (&json!("suppressed"), &json!("consent.opt_out")));
+        assert_eq!(bench.published(DEAD).len(), 0);
+    });
+}
+
+#[test]
 fn a_call_that_the_platform_refuses_is_a_result_and_a_dead_letter() {
     run(async {
         let mut bench = bench(&[("200 OK", json!({"refused": true}))]).await;

@@ -8,7 +8,7 @@ use crate::kafka::producer::PublishError;
 use crate::kafka::record::Header;
 use crate::settle::outbox::publish::Pause;
 use crate::settle::outbox::{Outbox, Unwritten};
-use crate::settle::result::{LONGEST_NAME, Part, Written, answered, failed};
+use crate::settle::result::{LONGEST_NAME, Part, Written, answered, failed, suppressed};
 
 /// How a result is written. Each further form is for a topic that refuses the one before by size.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -37,7 +37,16 @@ impl Outbox {
         reason: Reason,
         error: &DeliveryError,
     ) -> Result<(), Unwritten> {
-        let Some((reply, written)) = failed(delivery, reason, error) else { return Ok(()) };
+        self.publish_end(delivery, failed(delivery, reason, error)).await
+    }
+
+    /// Publishes that a call was not made, because its person has opted out. Of what is no call nothing is published.
+    pub(super) async fn publish_suppressed(&self, delivery: &Delivery) -> Result<(), Unwritten> {
+        self.publish_end(delivery, suppressed(delivery)).await
+    }
+
+    async fn publish_end(&self, delivery: &Delivery, end: Option<(ReplyTo, Written<'_>)>) -> Result<(), Unwritten> {
+        let Some((reply, written)) = end else { return Ok(()) };
         self.publish_result(delivery, &reply, &written, || delivery.ack.assignment().is_gone()).await
     }
 

@@ -158,7 +158,12 @@ impl Alone {
     }
 
     /// A record that was examined.
-    fn record_of(&self, topic_kind: TopicKind, value: Bytes, headers: Vec<Header>) -> (Box<Delivery>, Ended) {
+    pub(crate) fn record_of(
+        &self,
+        topic_kind: TopicKind,
+        value: Bytes,
+        headers: Vec<Header>,
+    ) -> (Box<Delivery>, Ended) {
         let topic: Arc<str> = match topic_kind {
             TopicKind::Input => "in".into(),
             TopicKind::Tier => TIER_5S.into(),

@@ -157,9 +157,10 @@ fn the_largest_number_of_resends_per_origin_counts() {
 }
 
 #[test]
-fn a_call_needs_a_result_once_it_is_answered_or_a_dead_letter_that_could_be_read() {
+fn a_call_needs_a_result_once_it_is_answered_or_suppressed_or_a_dead_letter_that_could_be_read() {
     for (outcome, reason, wanted) in [
         (Outcome::Delivered, None, true),
+        (Outcome::Suppressed, None, true),
         (Outcome::DeadLettered, Some(Reason::Invalid), true),
         (Outcome::DeadLettered, Some(Reason::Malformed), false),
         (Outcome::DeadLettered, None, false),
