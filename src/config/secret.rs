@@ -8,8 +8,14 @@ pub(crate) fn is_named(key: &str) -> bool {
     let last = key.rsplit('.').next().unwrap_or(key);
     matches!(key, "redis.url" | "redis.token_key" | "admin.token")
         || (key.starts_with("accounts.")
-            && (matches!(last, "secret" | "key" | "proxy") || is_half(key, last) || is_token(key, last)))
+            && (last == "proxy" || is_called_secret(last) || is_half(key, last) || is_token(key, last)))
         || key.strip_prefix("kafka.properties.").is_some_and(is_property)
+}
+
+/// Whether the name of an account's key says that it holds a secret: `access_token`, `app_secret`, `akey`. Which keys of
+/// a platform are secret is known once its file was read, and files may hold any of them.
+fn is_called_secret(name: &str) -> bool {
+    ["secret", "key", "token", "password"].iter().any(|end| name.ends_with(end))
 }
 
 /// Whether the key is one half of a credential, no matter how its platform calls it.

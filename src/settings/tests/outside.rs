@@ -179,6 +179,18 @@ fn a_byte_order_mark_before_a_file_is_skipped_and_in_a_secret_refused() {
     let Err(found) = load(&text) else { panic!("a secret with a mark is taken") };
     assert_eq!(found.problems[0].key, "accounts.acme-ps.secrets.0.secret");
     assert!(found.problems[0].reason.contains("byte order mark"), "{found}");
+    // The secrets of platforms whose keys a file of theirs states.
+    for account in [
+        "platform = \"meta\"\npixel_id = \"1\"\naccess_token = \"${file:secret}\"",
+        "platform = \"oceanengine\"\napp_secret = \"${file:secret}\"",
+        "platform = \"baidu\"\ntoken = \"t\"\nakey = \"${file:secret}\"",
+        "platform = \"baidu\"\ntoken = \"${file:secret}\"",
+    ] {
+        let Err(found) = load(&with(&format!("[accounts.other]\n{account}"))) else { panic!("taken: {account}") };
+        let key = account.lines().find(|line| line.contains("file:")).unwrap().split(' ').next().unwrap();
+        assert_eq!(found.problems[0].key, format!("accounts.other.{key}"));
+        assert!(found.problems[0].reason.contains("byte order mark"), "{found}");
+    }
     // The line number of a problem is that of the file, with and without a byte order mark.
     let Err(found) = load("[kafka]\nbrokers = 5\n") else { panic!("passed") };
     assert!(found.to_string().contains("postback.toml:2: kafka.brokers"), "{found}");
