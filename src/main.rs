@@ -3,7 +3,8 @@
 use std::process::ExitCode;
 use std::sync::Arc;
 
-use clap::{Parser, Subcommand};
+use clap::error::ErrorKind;
+use clap::{CommandFactory, Parser, Subcommand};
 
 use postback::app::local_sandbox;
 use postback::cli::source::{Access, Known};
@@ -67,7 +68,7 @@ enum Command {
 fn main() -> ExitCode {
     // The process uses one TLS provider. Nothing has installed another one yet, so this cannot fail.
     let _ = rustls::crypto::ring::default_provider().install_default();
-    let result = match Cli::parse().command {
+    let result = match parse().command {
         Command::Check(args) => return check::run(&args),
         Command::DeadLetters(args) => dead_letters::run(&args),
         Command::Replay(args) => replay::run(&args),
@@ -101,6 +102,25 @@ fn main() -> ExitCode {
     }
 }
 
+/// Reads the command line, and names the commands there are after one that there is not.
+fn parse() -> Cli {
+    Cli::try_parse().unwrap_or_else(|error| {
+        if error.kind() != ErrorKind::InvalidSubcommand {
+            error.exit();
+        }
+        let _ = error.print();
+        let all = Cli::command();
+        let mut known = &all;
+        for word in std::env::args().skip(1) {
+            let Some(command) = known.find_subcommand(word) else { break };
+            known = command;
+        }
+        let names: Vec<&str> = known.get_subcommands().map(clap::Command::get_name).filter(|n| *n != "help").collect();
+        eprintln!("Commands: {}", names.join(", "));
+        std::process::exit(error.exit_code())
+    })
+}
+
 /// Runs a command that asks a running worker. The configuration says where its Redis is and which accounts there are.
 fn ask(access: &Access, work: impl AsyncFnOnce(&Known<'_>) -> anyhow::Result<()>) -> Result<(), Exit> {
     let config = load(access.config.as_deref())?;
@@ -123,8 +143,6 @@ fn serve_fakes(args: sandbox::SandboxArgs) -> Result<(), Exit> {
 
 #[cfg(test)]
 mod tests {
-    use clap::CommandFactory;
-
     use super::*;
 
     #[test]

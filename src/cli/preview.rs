@@ -63,7 +63,9 @@ pub fn run(args: &Args) -> Result<(), Exit> {
             if args.json {
                 print_json(&refused)?
             } else {
-                print(&format!("{}{}", tell(&refused), whose_accounts(&refused, args.config.is_some())))?
+                let next =
+                    [whose_accounts(&refused, args.config.is_some()), what_is_one_event(&refused, &value)].concat();
+                print(&format!("{}{next}", tell(&refused)))?
             }
             if refused.reason == "suppressed" { Ok(()) } else { Err(Exit { code: 3, text: String::new() }) }
         }
@@ -121,6 +123,23 @@ fn whose_accounts(refused: &Refused, has_config: bool) -> &'static str {
     "  the accounts are those of `postback demo`: name your own with --config FILE\n"
 }
 
+/// What to give instead of an input that is no single event.
+fn what_is_one_event(refused: &Refused, value: &[u8]) -> &'static str {
+    if refused.reason != "malformed" {
+        return "";
+    }
+    let value = value.trim_ascii();
+    let mut values = serde_json::Deserializer::from_slice(value).into_iter::<serde::de::IgnoredAny>();
+    let begins_another = |at: usize| value.get(at..).is_some_and(|rest| rest.trim_ascii_start().starts_with(b"{"));
+    if value.is_empty() {
+        "  the input is empty: it has to be one event as JSON, such as config/examples/qihoo360-ps-order.json\n"
+    } else if value.starts_with(b"[") || matches!(values.next(), Some(Ok(_))) && begins_another(values.byte_offset()) {
+        "  preview takes one event: give one of them; `postback send` takes an array, or one event per line\n"
+    } else {
+        ""
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -171,6 +190,22 @@ mod tests {
         assert!(whose_accounts(&refused("account"), false).contains("--config FILE"));
         assert_eq!(whose_accounts(&refused("account"), true), "");
         assert_eq!(whose_accounts(&refused("platform"), false), "");
+    }
+
+    #[test]
+    fn an_input_that_is_no_single_event_leads_to_one() {
+        let refused = |reason| Refused { accepted: false, reason, field: String::new(), detail: None };
+        let says = |value: &[u8]| what_is_one_event(&refused("malformed"), value);
+        for empty in [&b""[..], b" \r\n"] {
+            assert!(says(empty).contains("the input is empty") && says(empty).contains("config/examples/"));
+        }
+        for several in [&b"[{}]"[..], b"{\"a\":1}\n{\"a\":2}\n", b"{}{}", b"[1"] {
+            assert!(says(several).contains("takes one event"), "{several:?}");
+        }
+        for one in [&b"{\"a\":1"[..], b"{} x", b"hello", b"5"] {
+            assert_eq!(says(one), "", "{one:?}");
+        }
+        assert_eq!(what_is_one_event(&refused("invalid"), b"[]"), "");
     }
 
     #[test]
