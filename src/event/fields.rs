@@ -7,7 +7,7 @@ use serde::de::{Deserialize, Deserializer, Error, MapAccess, Visitor};
 use serde_json::Value;
 
 use super::node::safe_name;
-use super::placeholder::is_placeholder;
+use super::placeholder::{is_guid, is_placeholder};
 
 /// The first millisecond of 2001, UTC. Moments up to [`LAST_MS`] that are written in seconds, microseconds or
 /// nanoseconds are out of range.
@@ -47,7 +47,7 @@ pub(super) fn trans_id<'de, D: Deserializer<'de>>(from: D) -> Result<String, D::
     if !(1..=MAX_TRANS_ID).contains(&trans_id.len()) || !trans_id.bytes().all(|b| matches!(b, 0x21..=0x7e)) {
         return Err(D::Error::custom("not 1 to 128 visible ASCII characters"));
     }
-    if is_placeholder(&trans_id) {
+    if is_placeholder(&trans_id) && !is_guid(&trans_id) {
         // If the text were accepted, every event of this producer would count as a repeat of the first.
         return Err(D::Error::custom(
             "a placeholder that was never filled in: the producer has to put a value of its own into each event",
@@ -58,14 +58,48 @@ pub(super) fn trans_id<'de, D: Deserializer<'de>>(from: D) -> Result<String, D::
 
 /// Reads a moment in epoch milliseconds. A value in any other unit is out of range.
 pub(super) fn moment<'de, D: Deserializer<'de>>(from: D) -> Result<i64, D::Error> {
-    let ms = i64::deserialize(from)?;
-    misread(ms).map_or(Ok(ms), |why| Err(D::Error::custom(why)))
+    from.deserialize_any(Moment)?.ok_or_else(|| D::Error::custom("missing"))
 }
 
 pub(super) fn optional_moment<'de, D: Deserializer<'de>>(from: D) -> Result<Option<i64>, D::Error> {
-    let ms = Option::<i64>::deserialize(from)?;
-    ms.and_then(misread).map_or(Ok(ms), |why| Err(D::Error::custom(why)))
+    from.deserialize_any(Moment)
 }
+
+/// A moment, or nothing. The error says what is there instead and never repeats a text.
+struct Moment;
+
+impl<'de> Visitor<'de> for Moment {
+    type Value = Option<i64>;
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("milliseconds since 1970")
+    }
+
+    fn visit_unit<E: Error>(self) -> Result<Option<i64>, E> {
+        Ok(None)
+    }
+
+    fn visit_i64<E: Error>(self, ms: i64) -> Result<Option<i64>, E> {
+        misread(ms).map_or(Ok(Some(ms)), |why| Err(E::custom(why)))
+    }
+
+    fn visit_u64<E: Error>(self, _: u64) -> Result<Option<i64>, E> {
+        Err(E::custom(NO_MOMENT))
+    }
+
+    fn visit_f64<E: Error>(self, number: f64) -> Result<Option<i64>, E> {
+        // A clock that tells seconds with a fraction, such as `time.time()` of Python. The fraction does not matter.
+        let is_seconds = (FIRST_MS as f64..=LAST_MS as f64).contains(&(number * 1000.0));
+        Err(E::custom(if is_seconds { SECONDS } else { NO_MOMENT }))
+    }
+
+    fn visit_str<E: Error>(self, _: &str) -> Result<Option<i64>, E> {
+        Err(E::custom("a text: it has to be a number, milliseconds since 1970"))
+    }
+}
+
+const SECONDS: &str = "looks like seconds: it has to be milliseconds since 1970";
+const NO_MOMENT: &str = "not a whole number of 64 bits: it has to be milliseconds since 1970";
 
 /// The largest count that a call may state.
 pub(super) const MOST: i64 = 1_000_000_000;
@@ -85,7 +119,7 @@ fn misread(ms: i64) -> Option<&'static str> {
     if within(&ms) {
         None
     } else if ms.checked_mul(1000).is_some_and(|ms| within(&ms)) {
-        Some("looks like seconds: it has to be milliseconds since 1970")
+        Some(SECONDS)
     } else if within(&(ms / 1000)) {
         Some("looks like microseconds: it has to be milliseconds since 1970")
     } else if within(&(ms / 1_000_000)) {

@@ -86,7 +86,7 @@ impl<'de> Deserializer<'de> for Node<'de> {
             Node::Null => visitor.visit_unit(),
             Node::Bool(flag) => visitor.visit_bool(flag),
             Node::Int(number) => visitor.visit_i64(number),
-            Node::Other(number) => number.deserialize_any(visitor).map_err(|_| Error::new("no number")),
+            Node::Other(number) => number.deserialize_any(visitor).map_err(|error| Error::new(error.to_string())),
             Node::Text(Cow::Borrowed(text)) => visitor.visit_borrowed_str(text),
             Node::Text(Cow::Owned(text)) => visitor.visit_string(text),
             Node::List(items) => visitor.visit_seq(Items { rest: items.into_iter(), at: 0, of_objects: false }),

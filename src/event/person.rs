@@ -71,15 +71,27 @@ pub struct Wechat {
     pub unionid: Option<String>,
 }
 
-/// Hashed identifiers, lower-case hex.
+/// Hashed identifiers, lower-case hex. A text of another length or with other characters is refused where a request
+/// would carry it, and where raw identifiers are.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize, JsonSchema)]
 pub struct Hashed {
-    /// MD5 of the phone number.
+    /// MD5 of the phone number, 32 digits.
     pub phone_md5: Option<String>,
-    /// SHA-256 of the phone number.
+    /// SHA-256 of the phone number, 64 digits.
     pub phone_sha256: Option<String>,
-    /// SHA-256 of the e-mail address.
+    /// SHA-256 of the e-mail address, 64 digits.
     pub email_sha256: Option<String>,
+}
+
+/// How many hexadecimal digits a hash has, by the end of its name. `None`: the name does not say how it is made.
+pub fn hash_digits(name: &str) -> Option<usize> {
+    let ends = [("_md5", 32), ("_sha1", 40), ("_sha256", 64)];
+    ends.into_iter().find(|(end, _)| name.ends_with(end)).map(|(_, digits)| digits)
+}
+
+/// Whether a text is a hash of so many hexadecimal digits.
+pub fn is_hash(text: &str, digits: usize) -> bool {
+    text.len() == digits && text.bytes().all(|b| b.is_ascii_hexdigit())
 }
 
 /// What the person agreed to.

@@ -8,7 +8,8 @@ use super::placeholder;
 
 /// A macro that nobody filled in is not an id.
 pub(super) fn no_placeholder(schema: &mut Schema) {
-    schema.insert("not".into(), json!({"pattern": placeholder::pattern()}));
+    let guid = json!({"pattern": placeholder::guid_pattern()});
+    schema.insert("not".into(), json!({"pattern": placeholder::pattern(), "not": guid}));
 }
 
 /// Only a call may lack its event type, because its member `call` says what is wanted.

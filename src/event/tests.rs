@@ -167,10 +167,27 @@ fn raw_identifiers_are_named_in_order_and_the_system_is_none() {
     assert_eq!(event.raw_identifier().as_deref(), Some("user.email"));
     let event = edited(|e| {
         e["user"]["phone"] = json!("");
-        e["user"]["hashed"]["phone_md5"] = json!("x");
+        e["user"]["hashed"]["phone_md5"] = json!("");
         e["user"]["wechat"]["openid"] = json!("x");
     });
     assert_eq!(event.raw_identifier(), None);
+}
+
+#[test]
+fn what_is_called_a_hash_and_is_none_is_a_raw_identifier() {
+    for (name, digits) in [("phone_md5", 32), ("phone_sha256", 64), ("email_sha256", 64)] {
+        let found = |text: &str| {
+            let event = edited(|e| e["user"]["hashed"][name] = json!(text));
+            event.raw_identifier().map(Cow::into_owned)
+        };
+        for hash in ["0123456789abcdef".repeat(digits / 16), "0123456789ABCDEF".repeat(digits / 16), String::new()] {
+            assert_eq!(found(&hash), None, "{name} {hash}");
+        }
+        let short = "a".repeat(digits - 1);
+        for raw in ["13812345678", "li@example.com", &short, &format!("{short}aa"), &format!("{short}g"), " "] {
+            assert_eq!(found(raw), Some(format!("user.hashed.{name}")), "{raw}");
+        }
+    }
 }
 
 #[test]

@@ -15,7 +15,7 @@ use super::fields::{
     FIRST_MS, LAST_MS, MOST, click_texts, currency, moment, optional_count, optional_moment, or_empty, trans_id,
 };
 use super::members::{Members, params};
-use super::person::{Consent, User};
+use super::person::{Consent, User, hash_digits, is_hash};
 use super::schema;
 
 /// One conversion or one call, as a producer publishes it to the input topic. Members that are not listed are kept in
@@ -122,9 +122,10 @@ impl ConversionEvent {
         self.consent.opt_out == Some(true)
     }
 
-    /// The dotted path of the first raw identifier (SPEC section 12, 37). An empty text identifies nobody.
+    /// The dotted path of the first raw identifier (SPEC section 12, 37). An empty text identifies nobody. What is
+    /// called a hash and is none is one that its producer forgot to hash.
     pub fn raw_identifier(&self) -> Option<Cow<'static, str>> {
-        let (user, device) = (&self.user, &self.user.device);
+        let (user, device, hashed) = (&self.user, &self.user.device, &self.user.hashed);
         let named = [
             (&user.phone, "user.phone"),
             (&user.email, "user.email"),
@@ -134,10 +135,19 @@ impl ConversionEvent {
             (&device.android_id, "user.device.android_id"),
             (&device.caid, "user.device.caid"),
         ];
-        let found = named.into_iter().find(|(value, _)| value.as_deref().is_some_and(|v| !v.is_empty()));
-        found
-            .map(|(_, path)| Cow::Borrowed(path))
+        let hashes = [
+            (&hashed.phone_md5, "user.hashed.phone_md5"),
+            (&hashed.phone_sha256, "user.hashed.phone_sha256"),
+            (&hashed.email_sha256, "user.hashed.email_sha256"),
+        ];
+        let is_raw = |value: &str, path| !value.is_empty() && hash_digits(path).is_none_or(|n| !is_hash(value, n));
+        let find = |of: &[(&Option<String>, &'static str)]| {
+            let found = of.iter().find(|(value, path)| value.as_deref().is_some_and(|value| is_raw(value, path)));
+            found.map(|(_, path)| Cow::Borrowed(*path))
+        };
+        find(&named)
             .or_else(|| device.others.first().map(|name| format!("user.device.{name}").into()))
+            .or_else(|| find(&hashes))
     }
 }
 

@@ -1,7 +1,10 @@
 //! Validation rules that platforms share (SPEC section 9).
 
 use crate::error::{DeliveryError, Fault};
-use crate::event::{ConversionEvent, Money, is_placeholder};
+use crate::event::{ConversionEvent, Money, is_placeholder, is_unfilled};
+
+/// What is wrong with an id that still is a macro.
+pub const UNFILLED: &str = "a placeholder that was never filled in";
 
 /// `Invalid`, for one field.
 pub fn invalid(field: &'static str, detail: impl Into<String>) -> DeliveryError {
@@ -39,8 +42,9 @@ fn nearest<'k>(given: &str, known: impl IntoIterator<Item = &'k str>) -> Vec<&'k
 /// `Invalid`, with that field.
 pub fn required_id<'e>(value: Option<&'e str>, field: &'static str) -> Result<&'e str, DeliveryError> {
     match value {
-        None | Some("") => Err(invalid(field, "missing or empty")),
-        Some(id) if is_placeholder(id) => Err(invalid(field, "a placeholder that was never filled in")),
+        None => Err(invalid(field, "missing or empty")),
+        Some(id) if id.trim().is_empty() => Err(invalid(field, "missing or empty")),
+        Some(id) if is_placeholder(id) => Err(invalid(field, UNFILLED)),
         Some(id) => free_of_controls(id, field).map(|()| id),
     }
 }
@@ -52,8 +56,19 @@ pub fn required_id<'e>(value: Option<&'e str>, field: &'static str) -> Result<&'
 /// `Invalid`, with that field.
 pub fn click_id<'e>(value: Option<&'e str>, field: &'static str) -> Result<&'e str, DeliveryError> {
     let id = required_id(value, field)?;
-    if id.bytes().all(|b| matches!(b, 0x20..=0x7e)) {
-        Ok(id)
+    if is_unfilled(id) {
+        return Err(invalid(field, UNFILLED));
+    }
+    printable(id, field).map(|()| id)
+}
+
+/// Refuses characters outside printable ASCII.
+///
+/// # Errors
+/// `Invalid`, with that field.
+pub fn printable(text: &str, field: &'static str) -> Result<(), DeliveryError> {
+    if text.bytes().all(|b| matches!(b, 0x20..=0x7e)) {
+        Ok(())
     } else {
         Err(invalid(field, "characters outside printable ASCII"))
     }
@@ -118,9 +133,19 @@ mod tests {
     #[test]
     fn a_click_id_is_printable_ascii() {
         assert_eq!(click_id(Some("a1 ~!"), "f"), Ok("a1 ~!"));
-        for bad in
-            ["a1b2c3d4e5f6071８", "标识", "a\u{a0}b", "\u{feff}a", "a\u{200b}", "é", "a\tb", "a\u{7f}", "", "[x]"]
-        {
+        for bad in [
+            "a1b2c3d4e5f6071８",
+            "标识",
+            "a\u{a0}b",
+            "\u{feff}a",
+            "a\u{200b}",
+            "é",
+            "a\tb",
+            "a\u{7f}",
+            "",
+            "[x]",
+            "$x$",
+        ] {
             let fault = click_id(Some(bad), "f").unwrap_err();
             assert!(matches!(&fault, DeliveryError::Invalid(f) if f.field == "f" && !f.detail.is_empty()), "{bad:?}");
         }
@@ -129,7 +154,7 @@ mod tests {
     #[test]
     fn a_required_id_is_there_and_carries_no_control_characters() {
         assert_eq!(required_id(Some(" a1 "), "f"), Ok(" a1 "));
-        for bad in [None, Some(""), Some("a\r\n"), Some("a\u{7f}"), Some("a\u{85}"), Some("{{x}}")] {
+        for bad in [None, Some(""), Some(" "), Some("a\r\n"), Some("a\u{7f}"), Some("a\u{85}"), Some("{{x}}")] {
             let fault = required_id(bad, "f").unwrap_err();
             assert!(matches!(&fault, DeliveryError::Invalid(f) if f.field == "f"), "{bad:?}");
         }

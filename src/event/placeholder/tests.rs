@@ -62,3 +62,69 @@ fn what_still_is_a_macro_is_no_id() {
         assert!(!is_placeholder(text), "{text}");
     }
 }
+
+#[test]
+fn more_than_a_trans_id_may_be_is_no_id_of_a_click() {
+    let unfilled = [
+        "%CLICKID%",
+        "%recipient.id%",
+        "$ob_click_id$",
+        "#click-id#",
+        "@gclid@",
+        "*|CLICK|*",
+        "!!CLICK!!",
+        "%3Cclickid%3E",
+        "%3cclickid%3e",
+        "&lt;clickid&gt;",
+        "%25%25CLICK%25%25",
+        "%23%7Bx%7D",
+        "Null",
+        "nUll",
+        "(Null)",
+        "none",
+        "NONE",
+        "(none)",
+        "Undefined",
+        "nan",
+        "n/a",
+        "N/A",
+        "(not set)",
+        "(not%20set)",
+        "-",
+    ];
+    for text in unfilled {
+        assert!(is_unfilled(text), "{text}");
+        assert!(!is_placeholder(text), "{text}");
+    }
+    assert!(is_unfilled("__CLICK_ID__") && is_unfilled("%%X%%") && is_unfilled("[x]") && is_unfilled("NULL"));
+    // What ids of platforms look like, and what only resembles a macro.
+    let ids = [
+        "a1b2c3d4e5f60718",
+        "fb.1.1736890000000.AbCdEfGh",
+        "E.C.P.abc-_~",
+        "EAIaIQobChMI-_w==",
+        "wx0abc%2Fd%3D",
+        "%2Fabc%2F",
+        "%41bc%",
+        "%1%",
+        "%%",
+        "%",
+        "$$",
+        "$1$",
+        "##",
+        "#1001#",
+        "@",
+        "--",
+        "-1",
+        "_",
+        "nullx",
+        "none1",
+        "%a b%",
+        "0",
+        "https://a.example/cb?x=%25%25",
+        "",
+    ];
+    for text in ids {
+        assert!(!is_unfilled(text), "{text}");
+    }
+}

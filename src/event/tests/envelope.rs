@@ -72,7 +72,7 @@ fn a_trans_id_that_was_never_filled_in_is_invalid_and_says_what_to_do() {
         assert_eq!(fault.field, "trans_id", "{text}");
         assert!(fault.detail.contains("placeholder") && fault.detail.contains("producer"), "{text}: {}", fault.detail);
     }
-    for text in ["Null", "null-1", "__x", "x[0]", "{x", "$x"] {
+    for text in ["Null", "null-1", "__x", "x[0]", "{x", "$x", "{3F2504E0-4F89-11d3-9a0c-0305e82c3301}"] {
         assert_eq!(edited(|e| e["trans_id"] = json!(text)).trans_id, text);
     }
 }
@@ -175,6 +175,22 @@ fn a_moment_in_another_unit_is_refused_and_the_detail_names_the_unit() {
                 }
                 (result, _) => panic!("{field} {ms}: {result:?}"),
             }
+        }
+        for (raw, wrong) in [
+            ("1736899200.123", "looks like seconds: it has to be milliseconds since 1970"),
+            ("4133980799.5e0", "looks like seconds: it has to be milliseconds since 1970"),
+            ("1736899200123.5", "not a whole number of 64 bits: it has to be milliseconds since 1970"),
+            ("1e300", "not a whole number of 64 bits: it has to be milliseconds since 1970"),
+            ("9223372036854775808", "not a whole number of 64 bits: it has to be milliseconds since 1970"),
+            ("\"1736899200123\"", "a text: it has to be a number, milliseconds since 1970"),
+            ("\"2025-01-15T00:00:00Z\"", "a text: it has to be a number, milliseconds since 1970"),
+        ] {
+            let text = String::from_utf8(bytes(|e| {
+                *e.pointer_mut(&format!("/{}", field.replace('.', "/"))).unwrap() = json!("RAW");
+            }));
+            let value = text.unwrap().replace("\"RAW\"", raw);
+            let Err(DeliveryError::Invalid(fault)) = decode(Some(value.as_bytes())) else { panic!("{field} {raw}") };
+            assert_eq!((&*fault.field, &*fault.detail), (field, wrong), "{raw}");
         }
     }
 }

@@ -2,14 +2,16 @@
 
 use super::seen::Seen;
 use crate::error::{DeliveryError, Fault};
-use crate::event::is_placeholder;
+use crate::event::{hash_digits, is_hash, is_placeholder, is_unfilled};
 use crate::platforms::declared::engine::{Condition, Scope};
 use crate::platforms::declared::filters::Refusal;
 use crate::platforms::declared::program::{CheckRule, Form, Program, Requirement};
-use crate::platforms::rules::{click_id, free_of_controls, invalid, required_id};
+use crate::platforms::rules::{UNFILLED, click_id, free_of_controls, invalid, printable, required_id};
 
 /// Ids beside those of the click (SPEC section 12, 17 and 35).
 const IDS: [&str; 2] = ["order.order_id", "user.user_id"];
+/// Of a click these are no ids, and many a page has no referrer.
+const PAGES: [&str; 2] = ["click.landing_url", "click.referrer"];
 
 impl Seen<'_> {
     /// Judges by what must be there and then by any other rule, in the order of the file, and then the other ids.
@@ -41,11 +43,16 @@ impl Seen<'_> {
         self.ids(form, program)
     }
 
-    /// The ids that the request carries: no control characters, and no macro that nobody filled in.
+    /// The ids that the request carries: no control characters, no macro that nobody filled in, those of a click of
+    /// printable ASCII, and what is called a hash is one.
     fn ids(&self, form: &Form, program: &Program) -> Result<(), DeliveryError> {
         self.each_id(form, program, |text, field| {
             free_of_controls(text, field)?;
-            filled_in(text, field)
+            filled_in(text, field)?;
+            match field.starts_with("click.") && !PAGES.contains(&field) {
+                true => printable(text, field),
+                false => hashed(text, field),
+            }
         })
     }
 
@@ -100,8 +107,21 @@ pub(super) fn is_due<'f>(
 }
 
 fn filled_in(text: &str, field: &'static str) -> Result<(), DeliveryError> {
-    match is_placeholder(text) && !IDS.contains(&field) {
-        true => Err(invalid(field, "a placeholder that was never filled in")),
-        false => Ok(()),
+    let is_one = match field {
+        _ if IDS.contains(&field) => false,
+        _ if PAGES.contains(&field) => is_placeholder(text),
+        _ => is_unfilled(text),
+    };
+    if is_one { Err(invalid(field, UNFILLED)) } else { Ok(()) }
+}
+
+/// Refuses what is called a hash and is none: a raw phone number or mail address would reach the platform, which can
+/// match nothing by it.
+fn hashed(text: &str, field: &'static str) -> Result<(), DeliveryError> {
+    match field.strip_prefix("user.hashed.").and_then(hash_digits) {
+        Some(digits) if !is_hash(text, digits) => {
+            Err(invalid(field, format!("no hash: it has to be {digits} hexadecimal digits")))
+        }
+        _ => Ok(()),
     }
 }

@@ -130,8 +130,43 @@ fn ids_of_a_person_hold_no_placeholder_and_no_control_characters() {
         assert_eq!(field(json!({"hashed": {"email_sha256": bad}})), "user.hashed.email_sha256", "{bad:?}");
         assert_eq!(field(json!({"wechat": {"openid": bad, "app_id": "wx"}})), "user.wechat.openid", "{bad:?}");
     }
+    // What no platform and no system gives is no id either.
+    for bad in ["$idfa$", "n/a", "Null", "-"] {
+        assert_eq!(field(json!({"device": {"idfa": bad}})), "user.device.idfa", "{bad:?}");
+    }
     let os = sent(&*sender, json!({"user": {"device": {"os": "null"}}})).unwrap();
     assert_eq!(body(&os), r#"{"os":"null"}"#, "the name of a system is no id");
+}
+
+#[test]
+fn what_is_called_a_hash_and_is_none_is_never_sent() {
+    let platform = PERSON.replace(
+        "openid = ",
+        "phone = \"{{ event.user.hashed.phone_md5 }}\"\nother = \"{{ event.user.hashed.other }}\"\nopenid = ",
+    );
+    let sender = sender(&platform, "");
+    let of = |hashed: serde_json::Value| sent(&*sender, json!({"user": {"hashed": hashed}}));
+    let md5 = crate::platforms::signing::md5_hex("13812345678");
+    for (name, digits) in [("phone_md5", 32), ("email_sha256", 64)] {
+        for raw in ["13812345678", "li@example.com", &md5[1..], &format!("{}g", &md5[1..])] {
+            let (field, says) = of(json!({name: raw})).unwrap_err();
+            assert_eq!(field, format!("user.hashed.{name}"), "{raw}");
+            assert_eq!(says, format!("no hash: it has to be {digits} hexadecimal digits"), "{raw}");
+        }
+    }
+    assert_eq!(body(&of(json!({"phone_md5": md5})).unwrap()), format!("{{\"phone\":\"{md5}\"}}"));
+    assert!(of(json!({"phone_md5": md5.to_uppercase()})).is_ok());
+    // Of what nobody knows how it is made nothing can be said, and what no request carries does no harm.
+    assert_eq!(body(&of(json!({"other": "x", "phone_sha256": "13812345678"})).unwrap()), r#"{"other":"x"}"#);
+}
+
+#[test]
+fn pages_of_a_click_are_no_ids() {
+    let platform = PERSON.replace("openid = ", "referrer = \"{{ event.click.referrer }}\"\nopenid = ");
+    let sender = sender(&platform, "");
+    let of = |referrer: &str| sent(&*sender, json!({"click": {"referrer": referrer}}));
+    assert_eq!(body(&of("-").unwrap()), r#"{"referrer":"-"}"#);
+    assert_eq!(of("__REFERRER__").unwrap_err().0, "click.referrer");
 }
 
 #[test]
