@@ -12,8 +12,8 @@ pub(crate) fn is_named(key: &str) -> bool {
         || key.strip_prefix("kafka.properties.").is_some_and(is_property)
 }
 
-/// Whether the name of an account's key says that it holds a secret: `access_token`, `app_secret`, `akey`. Which keys of
-/// a platform are secret is known once its file was read, and files may hold any of them.
+/// Whether the name of an account's key says that it holds a secret: `access_token`, `app_secret`, `akey`. The file of
+/// the platform says it for sure, but is read later.
 fn is_called_secret(name: &str) -> bool {
     ["secret", "key", "token", "password"].iter().any(|end| name.ends_with(end))
 }

@@ -30,8 +30,8 @@ pub enum NoBody {
     Cut(&'static str),
 }
 
-/// The body as its platform wrote it: unpacked, each layer to at most `most` bytes, and without byte order marks. If the
-/// head says that the body is packed and it is not, the body is taken as it is.
+/// The body as its platform wrote it: unpacked, each layer to at most `most` bytes, and without byte order marks. If
+/// the head says that the body is packed and it is not, the body is taken as it is.
 pub fn unpacked(headers: &HeaderMap, mut body: Vec<u8>, most: usize) -> Result<Vec<u8>, NoBody> {
     let layers = layers(headers);
     if layers.len() > MAX_LAYERS {
