@@ -1,5 +1,6 @@
 //! Examines a record before it enters a lane: decodes and validates it, and finds its account (`core.md` section 1).
 
+use std::fmt::Write;
 use std::sync::Arc;
 
 use crate::account::roster::{LiveRoster, Place, Roster};
@@ -267,8 +268,12 @@ fn of_call(call: &PreparedCall) -> Prepared {
 /// them is a forgery; without them it cannot break the value.
 pub fn origin_text(envelope: &Envelope) -> Box<str> {
     let origin = &envelope.origin;
-    let topic: String = origin.topic.chars().filter(|c| c.is_ascii_alphanumeric() || "._-".contains(*c)).collect();
-    format!("{topic}:{}:{}", origin.partition, origin.offset).into()
+    // Made once per event, so it has room for the largest partition and offset from the start.
+    let mut text = String::with_capacity(origin.topic.len() + 33);
+    text.extend(origin.topic.chars().filter(|c| c.is_ascii_alphanumeric() || "._-".contains(*c)));
+    // Writing to a string cannot fail.
+    let _ = write!(text, ":{}:{}", origin.partition, origin.offset);
+    text.into()
 }
 
 #[cfg(test)]

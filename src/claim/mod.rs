@@ -238,8 +238,8 @@ impl Dedupe {
     /// Writes a confirm, whatever the key holds, and returns the value that it replaced.
     pub(crate) async fn write_done(&self, key: &[u8], done: Done) -> Result<Option<Value>, StoreError> {
         let set_done = || {
-            let mut cmd = ::redis::cmd("SET");
-            cmd.arg(key).arg(done.to_int()).arg("PX").arg(self.window_ms);
+            let mut cmd = ::redis::Cmd::with_capacity(6, key.len() + "SETPXGET".len() + 2 * DIGITS);
+            cmd.arg("SET").arg(key).arg(done.to_int()).arg("PX").arg(self.window_ms);
             cmd
         };
         let mut returning = set_done();
@@ -255,6 +255,9 @@ impl Dedupe {
         key.name(&self.prefix)
     }
 }
+
+/// The most digits of a number.
+const DIGITS: usize = 20;
 
 /// Has no spare room, because in a burst thousands of claims wait for their turn.
 fn set_claim(key: &[u8], value: &str) -> ::redis::Cmd {

@@ -116,7 +116,7 @@ impl Batcher {
     /// # Errors
     /// [`StoreError::Unavailable`], [`StoreError::Unreached`].
     pub async fn script(&self, script: Script, key: &[u8], args: &[&[u8]]) -> Result<Value, StoreError> {
-        match self.submit(with_args(by_sha(script, key), args), false).await {
+        match self.submit(by_sha(script, key, args), false).await {
             // A server that restarted or was failed over to has no cached scripts. EVAL caches the script again.
             Err(StoreError::Refused(text)) if text == NO_SCRIPT => {
                 self.submit(with_args(script.eval(key), args), false).await
@@ -135,10 +135,13 @@ impl Batcher {
     }
 }
 
-fn by_sha(script: Script, key: &[u8]) -> Cmd {
-    let mut cmd = ::redis::cmd("EVALSHA");
-    cmd.arg(script.sha()).arg(1).arg(key);
-    cmd
+/// Has no spare room: each event reserves a slot by a script.
+fn by_sha(script: Script, key: &[u8], args: &[&[u8]]) -> Cmd {
+    let sha = script.sha();
+    let bytes = "EVALSHA1".len() + sha.len() + key.len() + args.iter().map(|arg| arg.len()).sum::<usize>();
+    let mut cmd = Cmd::with_capacity(4 + args.len(), bytes);
+    cmd.arg("EVALSHA").arg(sha).arg(1).arg(key);
+    with_args(cmd, args)
 }
 
 fn with_args(mut cmd: Cmd, args: &[&[u8]]) -> Cmd {
