@@ -328,7 +328,9 @@ mod tests {
                     search(&path, found);
                 } else if path.extension().is_some_and(|e| e == "rs") {
                     let text = std::fs::read_to_string(&path).unwrap();
-                    let runs = ["EVAL", "EVALSHA", "FCALL"].iter().any(|c| text.contains(&format!("cmd(\"{c}\"")));
+                    let runs = ["EVAL", "EVALSHA", "FCALL"]
+                        .iter()
+                        .any(|c| ["cmd", "arg"].iter().any(|call| text.contains(&format!("{call}(\"{c}\""))));
                     if runs || text.contains("redis::Script::new") {
                         found.push(path.strip_prefix(root()).unwrap().to_string_lossy().into_owned());
                     }
