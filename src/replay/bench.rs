@@ -126,7 +126,7 @@ impl Bench {
             let record = BaseRecord::to("postback.dlt").partition((self.next % 2) as i32).key(trans_id).payload(&value);
             producer.send(record.headers(headers)).ok().unwrap();
         }
-        producer.flush(Duration::from_secs(10)).unwrap();
+        producer.flush(Duration::from_secs(60)).unwrap();
     }
 
     /// The dead letter of this event.

@@ -9,7 +9,7 @@ use rustls::{ServerConfig, ServerConnection, StreamOwned};
 use super::*;
 use crate::embedded::store::Store;
 use crate::redis::batcher::describe;
-use crate::redis::{Config, connect};
+use crate::redis::{Config, connect_within};
 use crate::secret::SecretString;
 
 fn fixture(name: &str) -> PathBuf {
@@ -75,7 +75,8 @@ async fn said(url: &str, ca_file: &str) -> String {
         Config { url: SecretString::new(url), prefix: "pb".into(), ca_file, token_key: SecretString::default() }
             .client()
             .unwrap();
-    match connect(&client).await {
+    let (connecting, answer) = (Duration::from_secs(1), Duration::from_secs(2));
+    match connect_within(&client, connecting, answer).await {
         Ok(mut connection) => ::redis::cmd("PING").query_async(&mut connection).await.unwrap(),
         Err(error) => describe(&error),
     }
