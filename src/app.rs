@@ -158,5 +158,7 @@ pub async fn run(
 fn publish_audit(parts: &Parts, context: Arc<StageContext>) -> impl Future<Output = ()> + use<> {
     let (client, keys, id) = (parts.client.clone(), parts.keys.clone(), parts.id.clone());
     let topic = parts.config.kafka.audit.clone();
-    async move { audit::publish::keep(&client, &keys, &id, &context.producer, &topic).await }
+    async move {
+        audit::publish::keep((&client, &keys), &context.health.foreign, &id, &context.producer, &topic).await;
+    }
 }

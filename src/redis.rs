@@ -7,11 +7,12 @@ pub mod health;
 pub mod scripts;
 pub mod tls;
 
+use std::collections::BTreeMap;
 use std::path::Path;
 use std::time::Duration;
 
 use ::redis::aio::MultiplexedConnection;
-use ::redis::{AsyncConnectionConfig, Client, IntoConnectionInfo, RedisError};
+use ::redis::{AsyncConnectionConfig, Client, IntoConnectionInfo, RedisError, RedisResult};
 use serde::de::Error;
 use serde::{Deserialize, Deserializer};
 
@@ -98,6 +99,29 @@ impl Config {
 /// What Redis or the network said.
 pub async fn connect(client: &Client) -> Result<MultiplexedConnection, RedisError> {
     connect_within(client, CONNECTION_TIMEOUT, RESPONSE_TIMEOUT).await
+}
+
+/// Reads a hash. What is no UTF-8 in it is replaced: an entry that no worker wrote hides none of the others.
+///
+/// # Errors
+/// What Redis or the network said.
+pub async fn hash(c: &mut MultiplexedConnection, key: &str) -> RedisResult<BTreeMap<String, String>> {
+    let found: BTreeMap<Vec<u8>, Vec<u8>> = ::redis::cmd("HGETALL").arg(key).query_async(c).await?;
+    Ok(found.into_iter().map(|(field, value)| (text(&field), text(&value))).collect())
+}
+
+/// Reads a set in the same way.
+///
+/// # Errors
+/// What Redis or the network said.
+pub async fn members(c: &mut MultiplexedConnection, key: &str) -> RedisResult<Vec<String>> {
+    let found: Vec<Vec<u8>> = ::redis::cmd("SMEMBERS").arg(key).query_async(c).await?;
+    Ok(found.iter().map(|member| text(member)).collect())
+}
+
+/// The text of a value, with a sign in place of what is no UTF-8.
+pub fn text(value: &[u8]) -> String {
+    String::from_utf8_lossy(value).into_owned()
 }
 
 /// Opens a connection, with other bounds.

@@ -14,6 +14,7 @@ use postback::operate::orders::{
 use postback::operate::snapshot::{read_snapshots, remove_snapshot, write_snapshot};
 use postback::operate::{By, Keys, LaneLoad, LaneSnapshot, PartitionRow, Place, ReplicaSnapshot, Target, lanes};
 use postback::redis::Config;
+use postback::redis::foreign::ForeignKeys;
 use postback::secret::SecretString;
 use redis::aio::MultiplexedConnection;
 
@@ -112,15 +113,15 @@ async fn snapshots_expire_and_their_ids_are_forgotten() {
         write_snapshot(&mut c, &keys, &snapshot).await.unwrap();
     }
     let ids = |all: Vec<ReplicaSnapshot>| all.into_iter().map(|s| s.id).collect::<Vec<_>>();
-    assert_eq!(ids(read_snapshots(&mut c, &keys).await.unwrap()), ["a", "b"]);
+    assert_eq!(ids(read_snapshots(&mut c, &keys, &ForeignKeys::default()).await.unwrap()), ["a", "b"]);
     let left: i64 = redis::cmd("PTTL").arg(keys.replica("a")).query_async(&mut c).await.unwrap();
     assert!((10_000..=15_000).contains(&left), "{left}");
     let () = redis::cmd("DEL").arg(keys.replica("a")).query_async(&mut c).await.unwrap();
-    assert_eq!(ids(read_snapshots(&mut c, &keys).await.unwrap()), ["b"]);
+    assert_eq!(ids(read_snapshots(&mut c, &keys, &ForeignKeys::default()).await.unwrap()), ["b"]);
     let members: Vec<String> = redis::cmd("SMEMBERS").arg(keys.replicas()).query_async(&mut c).await.unwrap();
     assert_eq!(members, ["b"]);
     remove_snapshot(&mut c, &keys, "b").await.unwrap();
-    assert!(read_snapshots(&mut c, &keys).await.unwrap().is_empty());
+    assert!(read_snapshots(&mut c, &keys, &ForeignKeys::default()).await.unwrap().is_empty());
 }
 
 #[tokio::test]

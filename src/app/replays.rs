@@ -38,7 +38,8 @@ impl Replaying {
     pub(super) fn start(setup: Arc<Setup>, context: Arc<StageContext>, metrics: Arc<Metrics>, id: String) -> Self {
         let (stop, stopped) = watch::channel(false);
         let task = tokio::spawn(async move {
-            Runner { setup, producer: &context.producer, metrics: &metrics, id: &id }.keep(stopped).await;
+            let (producer, foreign) = (&context.producer, &context.health.foreign);
+            Runner { setup, producer, metrics: &metrics, foreign, id: &id }.keep(stopped).await;
         });
         Self { stop, task }
     }

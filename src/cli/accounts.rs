@@ -15,6 +15,7 @@ use crate::operate::audit::Via;
 use crate::operate::report::{AccountRow, accounts};
 use crate::operate::snapshot::{RolloutLoad, read_snapshots};
 use crate::operate::{By, lanes};
+use crate::redis::foreign::unless;
 
 /// Arguments of `postback accounts`.
 #[derive(Clone, Debug, clap::Args)]
@@ -122,7 +123,9 @@ async fn switch(change: &Change, what: &str, reason: &str, known: &Known<'_>) ->
         "pause" => lanes::pause(&mut connection, &keys, name, &by, now).await,
         _ => lanes::resume(&mut connection, &keys, name, &by, now).await,
     };
-    done.map_err(|error| not_confirmed(&error))?;
+    if let Err(error) = done {
+        return Err(not_confirmed(&mut connection, &keys, &error).await);
+    }
     known.publish_audit(&mut connection).await;
     Ok(())
 }
@@ -132,8 +135,11 @@ async fn list(access: &Access, json: bool, known: &Known<'_>, out: &mut (dyn Wri
         serde_json::from_value(api.get("accounts").await?).context("the worker's answer cannot be read")?
     } else {
         let (mut connection, keys) = (known.connect().await?, known.keys());
-        let lanes = lanes::read_lanes(&mut connection, &keys).await.context("Redis does not answer")?;
-        let snapshots = read_snapshots(&mut connection, &keys).await.context("Redis does not answer")?;
+        let foreign = known.foreign(&mut connection).await?;
+        let lanes = unless(lanes::read_lanes(&mut connection, &keys).await, &keys.lanes(), &foreign);
+        let lanes = lanes.context("Redis does not answer")?.unwrap_or_default();
+        let snapshots = unless(read_snapshots(&mut connection, &keys, &foreign).await, &keys.replicas(), &foreign);
+        let snapshots = snapshots.context("Redis does not answer")?.unwrap_or_default();
         accounts(known.accounts, &lanes, &snapshots)
     };
     if json {

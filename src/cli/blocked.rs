@@ -3,17 +3,20 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::io::Write;
 
+use ::redis::aio::MultiplexedConnection;
 use anyhow::Context as _;
 use chrono::Utc;
 
 use super::source::{Access, Known};
 use super::table::{self, number, time};
 use crate::inspect::unowned::{Unowned, unowned};
-use crate::operate::PartitionRow;
+use crate::operate::foreign;
 use crate::operate::lanes::read_lanes;
 use crate::operate::report::{AccountRow, BlockedReport, ConsumerRow, UnownedPartition, WaitingReplay, blocked};
 use crate::operate::snapshot::{KEPT_BACK, RefusedTopic, read_snapshots};
 use crate::operate::storms::read_storms;
+use crate::operate::{Keys, PartitionRow};
+use crate::redis::foreign::{ForeignKeys, unless};
 use crate::replay::waiting;
 use crate::storm::Storm;
 use crate::units::show_span;
@@ -52,13 +55,7 @@ pub async fn run(args: &Args, known: &Known<'_>, out: &mut (dyn Write + Send)) -
         serde_json::from_value(api.get("blocked").await?).context("the worker's answer cannot be read")?
     } else {
         let (mut connection, keys) = (known.connect().await?, known.keys());
-        let lanes = read_lanes(&mut connection, &keys).await.context("Redis does not answer")?;
-        let snapshots = read_snapshots(&mut connection, &keys).await.context("Redis does not answer")?;
-        let replays = waiting(&mut connection, &keys).await.context("Redis does not answer")?;
-        let (storms, _, passes) = read_storms(&mut connection, &keys).await.context("Redis does not answer")?;
-        let storms = (storms.into_values().collect(), passes);
-        let report = blocked(known.accounts, &lanes, storms, &snapshots, Utc::now().timestamp_millis());
-        BlockedReport { unowned: unowned_partitions(&report, known).await, replays, ..report }
+        read(known, &mut connection, &keys).await?
     };
     if args.json {
         writeln!(out, "{}", serde_json::to_string_pretty(&report)?)?;
@@ -66,6 +63,23 @@ pub async fn run(args: &Args, known: &Known<'_>, out: &mut (dyn Write + Send)) -
         write!(out, "{}", show(&report, args.all))?;
     }
     Ok(())
+}
+
+/// What Redis and Kafka tell. A key that holds what no worker wrote hides only what it would tell.
+async fn read(known: &Known<'_>, c: &mut MultiplexedConnection, keys: &Keys) -> anyhow::Result<BlockedReport> {
+    let foreign = ForeignKeys::default();
+    let away = "Redis does not answer";
+    foreign::name(c, keys, &foreign).await.context(away)?;
+    let lanes = unless(read_lanes(c, keys).await, &keys.lanes(), &foreign).context(away)?.unwrap_or_default();
+    let snapshots = unless(read_snapshots(c, keys, &foreign).await, &keys.replicas(), &foreign).context(away)?;
+    let replays = unless(waiting(c, keys).await, &keys.replays(), &foreign).context(away)?.unwrap_or_default();
+    let storms = unless(read_storms(c, keys).await, &keys.storms(), &foreign).context(away)?;
+    let (storms, _, passes) = storms.unwrap_or_default();
+    let storms = (storms.into_values().collect(), passes);
+    let now_ms = Utc::now().timestamp_millis();
+    let mut report = blocked(known.accounts, &lanes, storms, &snapshots.unwrap_or_default(), now_ms);
+    report.foreign_keys.extend(foreign.names());
+    Ok(BlockedReport { unowned: unowned_partitions(&report, known).await, replays, ..report })
 }
 
 /// The partitions that no running worker owns. Embedded parts run inside the worker that owns all of them.

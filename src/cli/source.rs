@@ -5,15 +5,17 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use ::redis::aio::MultiplexedConnection;
-use anyhow::bail;
+use anyhow::{Context as _, bail};
 
 use super::audit::publish_waiting;
 use super::embedded::find;
 use crate::admin::client::Api;
 use crate::exit::Exit;
 use crate::kafka;
+use crate::operate::foreign::{self, describe_with_keys};
 use crate::operate::{Keys, unknown_account};
 use crate::redact::mask_text;
+use crate::redis::foreign::ForeignKeys;
 use crate::redis::{Config, tls};
 use crate::secret::SecretString;
 use crate::similar::nearest;
@@ -80,6 +82,20 @@ impl Known<'_> {
         Keys::new(&self.redis.prefix)
     }
 
+    /// Finds the shared keys that hold what no worker wrote, and warns of them. What the other keys tell is shown.
+    ///
+    /// # Errors
+    /// Redis does not answer.
+    pub async fn foreign(&self, connection: &mut MultiplexedConnection) -> anyhow::Result<ForeignKeys> {
+        let foreign = ForeignKeys::default();
+        foreign::name(connection, &self.keys(), &foreign).await.context("Redis does not answer")?;
+        let names = foreign.names();
+        if !names.is_empty() {
+            eprintln!("warning: {}", crate::redis::foreign::text(&names));
+        }
+        Ok(foreign)
+    }
+
     /// Publishes the audit entry of the change that was just made.
     pub async fn publish_audit(&self, connection: &mut MultiplexedConnection) {
         let Some(kafka) = self.kafka else { return };
@@ -113,8 +129,8 @@ impl Known<'_> {
 }
 
 /// Redis has not confirmed a change.
-pub fn not_confirmed(error: &::redis::RedisError) -> anyhow::Error {
-    let why = crate::redis::batcher::describe(error);
+pub async fn not_confirmed(c: &mut MultiplexedConnection, keys: &Keys, error: &::redis::RedisError) -> anyhow::Error {
+    let why = describe_with_keys(c, keys, error).await;
     anyhow::anyhow!("Redis did not confirm the change; it is safe to repeat it: {why}")
 }
 

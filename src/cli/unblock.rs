@@ -147,7 +147,7 @@ pub async fn run(args: &Args, known: &Known<'_>, out: &mut (dyn Write + Send)) -
         Err(Refused::Nothing(text)) => writeln!(out, "{text}")?,
         Err(Refused::NotNow(text)) => bail!(text),
         Err(Refused::Wrong { field, text }) => bail!(Exit::usage(format!("--{field}: {text}"))),
-        Err(Refused::Unavailable(error)) => return Err(not_confirmed(&error)),
+        Err(Refused::Unavailable(error)) => return Err(not_confirmed(&mut connection, &keys, &error).await),
     }
     Ok(())
 }

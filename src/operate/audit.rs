@@ -195,7 +195,7 @@ pub async fn take_back(connection: &mut MultiplexedConnection, keys: &Keys, reco
 /// Fails if Redis does not answer.
 pub async fn waiting(connection: &mut MultiplexedConnection, keys: &Keys) -> RedisResult<Vec<AuditRecord>> {
     // The ids begin with the time, so that the order of the map is the order of the changes.
-    let all: BTreeMap<String, String> = ::redis::cmd("HGETALL").arg(keys.audit_out()).query_async(connection).await?;
+    let all = crate::redis::hash(connection, &keys.audit_out()).await?;
     Ok(all.values().filter_map(|text| AuditRecord::read(Some(text.as_bytes()))).collect())
 }
 

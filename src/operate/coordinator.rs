@@ -105,12 +105,13 @@ impl Coordinator {
         let mut pipe = ::redis::pipe();
         pipe.cmd("TIME").cmd("GET").arg(self.keys.epoch()).cmd("INFO").arg("replication");
         let asked = Instant::now();
-        let looked: RedisResult<((i64, i64), Option<String>, String)> = pipe.query_async(c).await;
+        let looked = pipe.query_async::<(_, Option<Vec<u8>>, String)>(c).await;
         if looked.as_ref().is_err_and(is_of_keys) {
             self.health.foreign.met(self.keys.epoch().as_bytes());
             self.health.forgot();
         }
         let (time, epoch, info) = looked?;
+        let epoch = epoch.map(|epoch| crate::redis::text(&epoch));
         if !self.own_store {
             self.health.clock.saw(time, asked);
         }

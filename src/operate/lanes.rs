@@ -82,7 +82,7 @@ pub async fn read_switches(
     connection: &mut MultiplexedConnection,
     keys: &Keys,
 ) -> RedisResult<(SwitchesByAccount, Resumes)> {
-    let hash: BTreeMap<String, String> = ::redis::cmd("HGETALL").arg(keys.lanes()).query_async(connection).await?;
+    let hash = crate::redis::hash(connection, &keys.lanes()).await?;
     let lanes = parse_lanes(&hash);
     let resumed = |(field, note): (String, String)| Some((field.strip_suffix(":resumed")?.to_owned(), note));
     Ok((lanes, hash.into_iter().filter_map(resumed).collect()))

@@ -124,7 +124,7 @@ pub async fn read_orders(
     connection: &mut MultiplexedConnection,
     keys: &Keys,
 ) -> RedisResult<BTreeMap<Place, (Order, String)>> {
-    let hash: BTreeMap<String, String> = ::redis::cmd("HGETALL").arg(keys.orders()).query_async(connection).await?;
+    let hash = crate::redis::hash(connection, &keys.orders()).await?;
     let read = |(field, text): (String, String)| {
         let order = serde_json::from_str(&text).ok()?;
         Some((field.parse().ok()?, (order, text)))
@@ -154,7 +154,7 @@ pub async fn read_unplaced(
     connection: &mut MultiplexedConnection,
     keys: &Keys,
 ) -> RedisResult<BTreeSet<(String, i32)>> {
-    let all: Vec<String> = ::redis::cmd("SMEMBERS").arg(keys.unplaced()).query_async(connection).await?;
+    let all = crate::redis::members(connection, &keys.unplaced()).await?;
     Ok(all.iter().filter_map(|place| place.parse::<Place>().ok()).map(|p| (p.topic, p.partition)).collect())
 }
 

@@ -1,13 +1,15 @@
 //! The state that each replica publishes every few seconds, for commands that need the state of a running worker.
 
 use ::redis::aio::MultiplexedConnection;
-use ::redis::{FromRedisValue, RedisResult};
+use ::redis::{RedisResult, Value};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use crate::account::rollout::Share;
 use crate::lane::handle::unclassified::UnclassifiedCode;
 use crate::operate::{Keys, json};
+use crate::redis::batcher::is_of_keys;
+use crate::redis::foreign::ForeignKeys;
 
 /// The reason of a partition whose events a gray release does not send yet.
 pub const KEPT_BACK: &str = "rollout";
@@ -195,13 +197,31 @@ pub async fn remove_snapshot(connection: &mut MultiplexedConnection, keys: &Keys
     pipe.query_async(connection).await
 }
 
-/// The snapshots of all running replicas, by id. It also removes the ids whose snapshot is gone.
+/// The snapshots of all running replicas, by id. It also removes the ids whose snapshot is gone. A key that holds what
+/// no replica wrote is named.
 ///
 /// # Errors
 /// Fails if Redis does not answer.
-pub async fn read_snapshots(connection: &mut MultiplexedConnection, keys: &Keys) -> RedisResult<Vec<ReplicaSnapshot>> {
-    let texts: Vec<Option<String>> = of_each(connection, keys, "GET", Option::is_some).await?;
-    Ok(texts.into_iter().flatten().filter_map(|text| serde_json::from_str(&text).ok()).collect())
+pub async fn read_snapshots(
+    connection: &mut MultiplexedConnection,
+    keys: &Keys,
+    foreign: &ForeignKeys,
+) -> RedisResult<Vec<ReplicaSnapshot>> {
+    let found = of_each(connection, keys, "GET", |found| *found != Value::Nil).await?;
+    let read = |(id, found): (String, Value)| {
+        let snapshot = parse(found);
+        if snapshot.is_none() {
+            foreign.met(keys.replica(&id).as_bytes());
+        }
+        snapshot
+    };
+    Ok(found.into_iter().filter_map(read).collect())
+}
+
+/// The snapshot in a reply. `None`: no replica wrote it.
+pub fn parse(found: Value) -> Option<ReplicaSnapshot> {
+    let text: Vec<u8> = ::redis::from_redis_value(found).ok()?;
+    serde_json::from_slice(&text).ok()
 }
 
 /// The number of running replicas. It does not read their snapshots, which are long if there are many accounts.
@@ -209,18 +229,18 @@ pub async fn read_snapshots(connection: &mut MultiplexedConnection, keys: &Keys)
 /// # Errors
 /// Fails if Redis does not answer.
 pub async fn count_replicas(connection: &mut MultiplexedConnection, keys: &Keys) -> RedisResult<usize> {
-    let alive: Vec<bool> = of_each(connection, keys, "EXISTS", |alive| *alive).await?;
-    Ok(alive.into_iter().filter(|alive| *alive).count())
+    Ok(of_each(connection, keys, "EXISTS", |found| *found != Value::Int(0)).await?.len())
 }
 
-/// The reply to one command for each replica's snapshot, by id. It removes the ids of replicas that are gone.
-async fn of_each<T: FromRedisValue>(
+/// The reply to one command for the snapshot of each replica that runs, by id. It removes the ids of replicas that are
+/// gone. The reply for a key of another type is an error.
+async fn of_each(
     connection: &mut MultiplexedConnection,
     keys: &Keys,
     command: &str,
-    is_alive: impl Fn(&T) -> bool,
-) -> RedisResult<Vec<T>> {
-    let mut ids: Vec<String> = ::redis::cmd("SMEMBERS").arg(keys.replicas()).query_async(connection).await?;
+    is_alive: impl Fn(&Value) -> bool,
+) -> RedisResult<Vec<(String, Value)>> {
+    let mut ids = crate::redis::members(connection, &keys.replicas()).await?;
     ids.sort_unstable();
     if ids.is_empty() {
         return Ok(Vec::new());
@@ -228,16 +248,25 @@ async fn of_each<T: FromRedisValue>(
     // It sends one command per key and not MGET, because a store that spreads its keys over several nodes may refuse
     // MGET.
     let mut pipe = ::redis::pipe();
+    pipe.ignore_errors();
     for id in &ids {
         pipe.cmd(command).arg(keys.replica(id));
     }
-    let replies: Vec<T> = pipe.query_async(connection).await?;
-    let gone: Vec<&String> = ids.iter().zip(&replies).filter(|(_, reply)| !is_alive(reply)).map(|(id, _)| id).collect();
+    let replies: Vec<Value> = pipe.query_async(connection).await?;
+    for reply in &replies {
+        if let Err(error) = reply.clone().extract_error()
+            && !is_of_keys(&error)
+        {
+            return Err(error);
+        }
+    }
+    let (alive, gone): (Vec<_>, Vec<_>) = ids.into_iter().zip(replies).partition(|(_, reply)| is_alive(reply));
     if !gone.is_empty() {
+        let gone: Vec<String> = gone.into_iter().map(|(id, _)| id).collect();
         // A replica that returns this very moment adds itself again with its next snapshot.
         let () = ::redis::cmd("SREM").arg(keys.replicas()).arg(&gone).query_async(connection).await?;
     }
-    Ok(replies)
+    Ok(alive)
 }
 
 #[cfg(test)]

@@ -17,6 +17,7 @@ use crate::lane::handle::switches::Switches;
 use crate::lane::threads::Runtimes;
 use crate::metrics::Metrics;
 use crate::operate::coordinator::Watched;
+use crate::operate::foreign::describe_with_keys;
 use crate::operate::readiness::{Embedded, LaneRow, Readiness, Status, StatusReport, SwitchError};
 use crate::operate::replica::{replica_snapshot, shown};
 use crate::operate::report::{AccountRow, BlockedReport};
@@ -110,11 +111,10 @@ impl WorkerStatus {
     /// is always the present one.
     async fn all_replicas(&self) -> All {
         let own = self.snapshot();
-        let read = self.seen.read(&self.client, &self.keys).await;
-        let mut all = read.unwrap_or_else(|| All {
-            lanes: self.lanes.iter().map(|l| (l.id.account_name.to_string(), l.switches.present())).collect(),
-            ..All::default()
-        });
+        let read = self.seen.read(&self.client, &self.keys, &self.health.foreign).await;
+        let mut all = read.unwrap_or_default();
+        let present = || self.lanes.iter().map(|l| (l.id.account_name.to_string(), l.switches.present())).collect();
+        all.lanes.get_or_insert_with(present);
         all.replicas.retain(|s| s.id != own.id);
         all.replicas.push(own);
         // A stop that Redis does not know yet is in force here.
@@ -132,12 +132,16 @@ impl WorkerStatus {
             return Err(SwitchError::UnknownAccount(nearest(account, names()).map(str::to_owned)));
         };
         let away = |error: ::redis::RedisError| SwitchError::Unavailable(crate::redis::batcher::describe(&error));
+        let keys = &self.keys;
         let mut connection = crate::redis::connect(&self.client).await.map_err(away)?;
         let now = now_ms();
-        if pause {
-            switches::pause(&mut connection, &self.keys, account, &by, now).await.map_err(away)?;
+        let switched = if pause {
+            switches::pause(&mut connection, keys, account, &by, now).await
         } else {
-            switches::resume(&mut connection, &self.keys, account, &by, now).await.map_err(away)?;
+            switches::resume(&mut connection, keys, account, &by, now).await
+        };
+        if let Err(error) = switched {
+            return Err(SwitchError::Unavailable(describe_with_keys(&mut connection, keys, &error).await));
         }
         tracing::info!(account, who = by.who, reason = by.why, "account {}", if pause { "paused" } else { "resumed" });
         // What was read before the change is shown to nobody any more.
@@ -201,14 +205,15 @@ impl Status for WorkerStatus {
     fn accounts(&self) -> BoxFuture<'_, Vec<AccountRow>> {
         Box::pin(async {
             let all = self.all_replicas().await;
-            report::accounts(&self.configured(), &all.lanes, &all.replicas)
+            report::accounts(&self.configured(), &all.lanes.unwrap_or_default(), &all.replicas)
         })
     }
 
     fn blocked(&self) -> BoxFuture<'_, BlockedReport> {
         Box::pin(async {
             let all = self.all_replicas().await;
-            report::blocked(&self.configured(), &all.lanes, (all.storms, all.storm_passes), &all.replicas, now_ms())
+            let (lanes, storms) = (all.lanes.unwrap_or_default(), (all.storms, all.storm_passes));
+            report::blocked(&self.configured(), &lanes, storms, &all.replicas, now_ms())
         })
     }
 

@@ -56,8 +56,7 @@ fn parse(hash: BTreeMap<String, String>) -> Found {
 /// # Errors
 /// Fails if Redis does not answer. The caller keeps what it knew.
 pub async fn read_storms(connection: &mut MultiplexedConnection, keys: &Keys) -> RedisResult<Found> {
-    let hash: BTreeMap<String, String> = ::redis::cmd("HGETALL").arg(keys.storms()).query_async(connection).await?;
-    Ok(parse(hash))
+    Ok(parse(crate::redis::hash(connection, &keys.storms()).await?))
 }
 
 fn set(keys: &Keys, storm: &Storm, seen: Option<&str>) -> ::redis::Cmd {

@@ -13,6 +13,7 @@ use crate::operate::orders::{Epoch, give_order, renew_epoch};
 use crate::operate::snapshot::read_snapshots;
 use crate::operate::storms::{self, Release, read_storms};
 use crate::operate::{By, Keys, PartitionRow, Place, ReplicaSnapshot, Target};
+use crate::redis::foreign::ForeignKeys;
 use crate::units::show_span;
 
 /// The most bad records that one order lets pass. Without a bound the brake would be off.
@@ -121,7 +122,7 @@ pub async fn offsets(
     by: &By,
     now_ms: i64,
 ) -> Result<String, Refused> {
-    let snapshots = read_snapshots(connection, keys).await?;
+    let snapshots = read_snapshots(connection, keys, &ForeignKeys::default()).await?;
     let note = judge(place, &snapshots, now_ms)?;
     let is_owned = |p: &PartitionRow| p.topic == place.topic && p.partition == place.partition;
     if !snapshots.iter().flat_map(|replica| &replica.partitions).any(is_owned) {

@@ -8,6 +8,10 @@ use std::collections::BTreeMap;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
+use ::redis::RedisResult;
+
+use crate::redis::batcher::is_of_keys;
+
 /// A key is named for this long after it was last met. A record that it holds back is tried again earlier, from the
 /// tier in which it waits.
 const NAMED_FOR: Duration = Duration::from_secs(600);
@@ -44,6 +48,20 @@ impl ForeignKeys {
         let mut keys = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         keys.retain(|_, at| at.elapsed() < NAMED_FOR);
         keys
+    }
+}
+
+/// What was read. `None`: the key holds another type. It is named, and what does not need it goes on.
+///
+/// # Errors
+/// Any other error of the reading.
+pub fn unless<T>(read: RedisResult<T>, key: &str, foreign: &ForeignKeys) -> RedisResult<Option<T>> {
+    match read {
+        Err(error) if is_of_keys(&error) => {
+            foreign.met(key.as_bytes());
+            Ok(None)
+        }
+        read => read.map(Some),
     }
 }
 

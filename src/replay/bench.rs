@@ -21,6 +21,7 @@ use crate::kafka::reader::{Fetch, Reader};
 use crate::kafka::record::Record;
 use crate::metrics::{self, Metrics};
 use crate::operate::audit::{By, Via};
+use crate::redis::foreign::ForeignKeys;
 use crate::replay::{Replays, Runner, Setup};
 
 pub(super) struct Bench {
@@ -29,6 +30,7 @@ pub(super) struct Bench {
     pub(super) producer: Producer,
     pub(super) c: MultiplexedConnection,
     pub(super) metrics: Arc<Metrics>,
+    pub(super) foreign: ForeignKeys,
     kafka: Config,
     next: i64,
     _store: Store,
@@ -73,6 +75,7 @@ impl Bench {
             producer,
             c,
             metrics: Metrics::new(metrics::Setup::default()),
+            foreign: ForeignKeys::default(),
             kafka,
             next: 0,
             _store: store,
@@ -81,7 +84,8 @@ impl Bench {
     }
 
     pub(super) fn runner(&self) -> Runner<'_> {
-        Runner { setup: self.setup.clone(), producer: &self.producer, metrics: &self.metrics, id: "r1" }
+        let (producer, metrics, foreign) = (&self.producer, &self.metrics, &self.foreign);
+        Runner { setup: self.setup.clone(), producer, metrics, foreign, id: "r1" }
     }
 
     /// Writes dead letters: the account, the reason, and the trans_id of each.

@@ -11,7 +11,9 @@ use crate::inspect::dead_letters::index::Discard;
 use crate::inspect::dead_letters::scan::{Audit, covered};
 use crate::kafka::topics::AdminError;
 use crate::operate::audit::waiting;
+use crate::operate::foreign::describe_with_keys;
 use crate::operate::keys::LetterTopic;
+use crate::redis::batcher::is_of_keys;
 use crate::replay::error::ReplayError;
 use crate::replay::setup::Setup;
 use crate::replay::store::Plan;
@@ -69,7 +71,14 @@ impl Discards {
     /// # Errors
     /// Redis or Kafka does not answer.
     pub async fn refresh(&mut self, c: &mut MultiplexedConnection, setup: &Arc<Setup>) -> Result<(), ReplayError> {
-        let entries = waiting(c, &setup.keys).await.map_err(|error| ReplayError::redis(&error))?;
+        let entries = match waiting(c, &setup.keys).await {
+            Ok(entries) => entries,
+            Err(error) if is_of_keys(&error) => {
+                let said = format!("redis: {}", describe_with_keys(c, &setup.keys, &error).await);
+                return Err(ReplayError::Unavailable(said));
+            }
+            Err(error) => return Err(ReplayError::redis(&error)),
+        };
         let (audit, setup, topic) = (self.audit.clone(), setup.clone(), self.topic.clone());
         let read = spawn_blocking(move || {
             let mut audit = audit.lock().unwrap_or_else(PoisonError::into_inner);

@@ -1,5 +1,6 @@
 //! Why an operator's request about a replay was not carried out, in words that say what to do.
 
+use crate::redis::batcher::{describe, is_of_keys};
 use crate::replay::view::State;
 
 /// Why a request was refused or could not be carried out.
@@ -21,6 +22,9 @@ pub enum ReplayError {
     Bad { field: String, message: String },
     #[error("{0}")]
     Unavailable(String),
+    /// A key holds what no worker wrote.
+    #[error("{0}")]
+    Foreign(String),
 }
 
 impl ReplayError {
@@ -31,7 +35,8 @@ impl ReplayError {
 
     /// Redis does not answer.
     pub fn redis(error: &::redis::RedisError) -> Self {
-        ReplayError::Unavailable(format!("redis: {}", crate::redis::batcher::describe(error)))
+        let said = format!("redis: {}", describe(error));
+        if is_of_keys(error) { ReplayError::Foreign(said) } else { ReplayError::Unavailable(said) }
     }
 
     /// Kafka does not answer.
@@ -47,7 +52,7 @@ impl ReplayError {
             ReplayError::StillPlanned(_) => "still_planned",
             ReplayError::AnotherRuns { .. } => "another_runs",
             ReplayError::Bad { .. } => "bad_request",
-            ReplayError::Unavailable(_) => "unavailable",
+            ReplayError::Unavailable(_) | ReplayError::Foreign(_) => "unavailable",
         }
     }
 
@@ -57,7 +62,7 @@ impl ReplayError {
             ReplayError::NotFound(_) => 404,
             ReplayError::WrongState { .. } | ReplayError::StillPlanned(_) | ReplayError::AnotherRuns { .. } => 409,
             ReplayError::Bad { .. } => 400,
-            ReplayError::Unavailable(_) => 503,
+            ReplayError::Unavailable(_) | ReplayError::Foreign(_) => 503,
         }
     }
 

@@ -11,6 +11,7 @@ use chrono::DateTime;
 use crate::clock::now_ms;
 use crate::inspect::dead_letters::scan::Scan;
 use crate::operate::audit::{AuditRecord, By, Change};
+use crate::operate::foreign;
 use crate::operate::keys::Keys;
 use crate::replay::error::ReplayError;
 use crate::replay::plan::{PlanRequest, Planner, Selection};
@@ -72,11 +73,12 @@ impl Replays {
         };
         let id = request.id.clone();
         // A request that is refused leaves no plan behind.
-        planner.check(&request).await?;
-        planner.begin(&request).await?;
+        self.named(planner.check(&request).await).await?;
+        self.named(planner.begin(&request).await).await?;
         let making = tokio::spawn(async move { planner.make(&request).await });
         if let Ok(made) = tokio::time::timeout(patience, making).await {
-            made.map_err(|_| ReplayError::Unavailable("the making of the plan broke off".to_owned()))??;
+            let made = made.map_err(|_| ReplayError::Unavailable("the making of the plan broke off".to_owned()))?;
+            self.named(made).await?;
         }
         self.get(&id).await
     }
@@ -96,7 +98,8 @@ impl Replays {
     /// Redis does not answer.
     pub async fn list(&self) -> Result<Vec<ReplayView>, ReplayError> {
         let mut c = self.connect().await?;
-        let all = store::read_all(&mut c, &self.keys).await.map_err(|error| ReplayError::redis(&error))?;
+        let all = store::read_all(&mut c, &self.keys).await.map_err(|error| ReplayError::redis(&error));
+        let all = self.named(all).await?;
         Ok(all.iter().map(Stored::view).collect())
     }
 
@@ -135,7 +138,7 @@ impl Replays {
         let mut entry = AuditRecord::new(Change::ReplayRate, by, now_ms());
         entry.subject = Some(id.to_owned());
         entry.detail = Some(format!("{rate} per second"));
-        store::change_rate(&mut c, &self.keys, id, rate, &entry).await?;
+        self.named(store::change_rate(&mut c, &self.keys, id, rate, &entry).await).await?;
         tracing::info!(replay = id, rate, who = by.who, why = by.why, "replay: another rate");
         Ok(self.stored(&mut c, id).await?.view())
     }
@@ -156,14 +159,25 @@ impl Replays {
         entry.topic_id.clone_from(&plan.topic_id);
         entry.counts = [("selected".to_owned(), plan.selected), ("republished".to_owned(), view.republished)].into();
         entry.detail = details(plan);
-        store::change(&mut c, &self.keys, id, to, (by, &entry)).await?;
+        self.named(store::change(&mut c, &self.keys, id, to, (by, &entry)).await).await?;
         tracing::info!(replay = id, who = by.who, why = by.why, "{what}");
         Ok(self.stored(&mut c, id).await?.view())
     }
 
     async fn stored(&self, c: &mut MultiplexedConnection, id: &str) -> Result<Stored, ReplayError> {
-        let found = store::read(c, &self.keys, id).await.map_err(|error| ReplayError::redis(&error))?;
-        found.ok_or_else(|| ReplayError::NotFound(crate::operate::audit::safe(id)))
+        let found = store::read(c, &self.keys, id).await.map_err(|error| ReplayError::redis(&error));
+        self.named(found).await?.ok_or_else(|| ReplayError::NotFound(crate::operate::audit::safe(id)))
+    }
+
+    /// Adds the key to an error that a key brought about.
+    async fn named<T>(&self, done: Result<T, ReplayError>) -> Result<T, ReplayError> {
+        match done {
+            Err(ReplayError::Foreign(said)) => {
+                let mut c = self.connect().await?;
+                Err(ReplayError::Foreign(foreign::with_keys(&mut c, &self.keys, said).await))
+            }
+            done => done,
+        }
     }
 
     async fn connect(&self) -> Result<MultiplexedConnection, ReplayError> {

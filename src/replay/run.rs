@@ -24,7 +24,9 @@ use tokio::time::sleep;
 use self::steps::{Left, Run};
 use crate::kafka::producer::Producer;
 use crate::metrics::Metrics;
-use crate::redis::batcher::describe;
+use crate::operate::foreign;
+use crate::redis::batcher::{describe, is_of_keys};
+use crate::redis::foreign::ForeignKeys;
 use crate::replay::setup::Setup;
 use crate::replay::store;
 use crate::replay::store::progress::{release_lock, running, take_lock};
@@ -39,6 +41,8 @@ pub struct Runner<'a> {
     pub setup: Arc<Setup>,
     pub producer: &'a Producer,
     pub metrics: &'a Metrics,
+    /// Names the keys that keep a replay from being run.
+    pub foreign: &'a ForeignKeys,
     /// The id of the replica.
     pub id: &'a str,
 }
@@ -70,7 +74,13 @@ impl Runner<'_> {
             }
             match self.look(&mut c, &token, &stop).await {
                 Ok(()) => connection = Some(c),
-                Err(error) => tracing::debug!(error = describe(&error), "the runner of replays asks redis again"),
+                Err(error) => {
+                    tracing::debug!(error = describe(&error), "the runner of replays asks redis again");
+                    if is_of_keys(&error) {
+                        let named = foreign::name(&mut c, &self.setup.keys, self.foreign).await;
+                        connection = named.ok().map(|()| c);
+                    }
+                }
             }
         }
     }

@@ -7,15 +7,15 @@
 //! plan knows are in it from the start.
 
 pub mod progress;
+mod reading;
 pub mod stored;
 #[cfg(test)]
 mod tests;
 
-use std::collections::BTreeMap;
-
 use ::redis::RedisResult;
 use ::redis::aio::MultiplexedConnection;
 
+pub use self::reading::{newest_has_stopped, read, read_all};
 pub use self::stored::{Plan, Stored};
 use crate::operate::audit::{AuditRecord, By, Via};
 use crate::operate::json;
@@ -35,8 +35,6 @@ pub const REPLAYED_LIFE_MS: i64 = 32 * DAY_MS;
 pub const LOCK_MS: i64 = 30_000;
 /// A plan that is being made is forgotten if its maker says nothing for this long.
 const PLANNING_LIFE_MS: i64 = 60_000;
-/// How many replays a list shows.
-const LISTED: isize = 200;
 
 /// What a plan is called and by whom it is made, while it is made.
 #[derive(Clone, Debug)]
@@ -125,59 +123,6 @@ pub async fn plan_failed(c: &mut MultiplexedConnection, keys: &Keys, id: &str, w
     pipe.cmd("HDEL").arg(&key).arg("progress").ignore();
     pipe.cmd("PEXPIRE").arg(&key).arg(PLAN_LIFE_MS).ignore();
     pipe.query_async(c).await
-}
-
-/// Reads one replay. `None`: there is none.
-///
-/// # Errors
-/// Fails if Redis does not answer.
-pub async fn read(c: &mut MultiplexedConnection, keys: &Keys, id: &str) -> RedisResult<Option<Stored>> {
-    Ok(read_each(c, keys, &[id.to_owned()]).await?.pop().flatten())
-}
-
-/// Reads the newest replays, the newest first, and forgets the ids of those that have expired.
-///
-/// # Errors
-/// Fails if Redis does not answer.
-pub async fn read_all(c: &mut MultiplexedConnection, keys: &Keys) -> RedisResult<Vec<Stored>> {
-    let ids: Vec<String> = ::redis::cmd("ZREVRANGE").arg(keys.replays()).arg(0).arg(LISTED - 1).query_async(c).await?;
-    let found = read_each(c, keys, &ids).await?;
-    let gone: Vec<&String> = ids.iter().zip(&found).filter(|(_, stored)| stored.is_none()).map(|(id, _)| id).collect();
-    if !gone.is_empty() {
-        let () = ::redis::cmd("ZREM").arg(keys.replays()).arg(&gone).query_async(c).await?;
-    }
-    Ok(found.into_iter().flatten().collect())
-}
-
-/// Whether the newest replay that was run, or that is to run, has stopped itself. Plans that were only made do not
-/// count.
-///
-/// # Errors
-/// Fails if Redis does not answer.
-pub async fn newest_has_stopped(c: &mut MultiplexedConnection, keys: &Keys) -> RedisResult<bool> {
-    let ids: Vec<String> = ::redis::cmd("ZREVRANGE").arg(keys.replays()).arg(0).arg(LISTED - 1).query_async(c).await?;
-    let mut pipe = ::redis::pipe();
-    for id in &ids {
-        pipe.cmd("HGET").arg(keys.replay(id)).arg("state").cmd("HGET").arg(keys.replay(id)).arg("started_ms");
-    }
-    let found: Vec<Option<String>> = if ids.is_empty() { Vec::new() } else { pipe.query_async(c).await? };
-    let ran =
-        found.chunks_exact(2).filter_map(|pair| Some((pair[1].as_ref()?.parse::<i64>().ok()?, pair[0].as_deref()?)));
-    let newest = ran.max_by_key(|(started_ms, _)| *started_ms);
-    Ok(newest.is_some_and(|(_, state)| state == State::StoppedItself.as_str()))
-}
-
-async fn read_each(c: &mut MultiplexedConnection, keys: &Keys, ids: &[String]) -> RedisResult<Vec<Option<Stored>>> {
-    if ids.is_empty() {
-        return Ok(Vec::new());
-    }
-    let mut pipe = ::redis::pipe();
-    for id in ids {
-        pipe.cmd("HGETALL").arg(keys.replay(id)).cmd("HGETALL").arg(keys.replay_outcomes(id));
-    }
-    let replies: Vec<BTreeMap<String, String>> = pipe.query_async(c).await?;
-    let each = ids.iter().zip(replies.chunks_exact(2));
-    Ok(each.map(|(id, pair)| Stored::new(id, pair[0].clone(), pair[1].clone())).collect())
 }
 
 /// A change of state that an operator asks for.

@@ -112,6 +112,79 @@ fn a_key_that_no_worker_wrote_holds_what_needs_it_and_nothing_else() {
     w.counters(&worker, &books);
 }
 
+/// Something else writes where all replicas and commands look.
+#[test]
+fn a_shared_key_that_no_worker_wrote_breaks_no_command_that_can_do_without_it_and_is_named() {
+    let mut w = World::new("redis-shared");
+    let account = w.account("acme-ps", Platform::Qihoo360);
+    let mut redis = w.redis();
+    let worker = w.started();
+    let key = |name: &str| format!("{}:{name}", w.id());
+    redis.run(&["SADD", &key("replicas"), "list", "garbage"]);
+    redis.run_bytes(&[b"SET", key("replica:garbage").as_bytes(), b"\xff\xfe"]);
+    redis.run(&["ZADD", &key("replays"), "1", "list"]);
+    for name in ["replica:list", "replay:list", "audit:out", "replay:lock", "replay:running"] {
+        redis.run(&["LPUSH", &key(name), "x"]);
+    }
+    let names = ["replica:list", "replica:garbage", "replay:list", "audit:out", "replay:lock", "replay:running"];
+    let all_named = |said: &str| names.iter().all(|name| said.contains(&format!("\"{}\"", key(name))));
+    for command in [&["blocked"][..], &["accounts", "list"]] {
+        let output = worker.command(command);
+        assert_eq!(output.code, Some(0), "{command:?}: {}{}", output.stdout, output.stderr);
+        assert!(output.stdout.contains("acme-ps"), "{command:?}: {}", output.stdout);
+        assert!(all_named(&format!("{}{}", output.stdout, output.stderr)), "{command:?}: {}", output.stderr);
+    }
+    let admin = format!("http://127.0.0.1:{}", worker.admin_port);
+    assert!(worker.must(&["accounts", "list", "--admin", &admin]).contains("acme-ps"));
+    eventually(secs(30), "the worker names them", || all_named(&worker.must(&["blocked", "--admin", &admin])));
+    worker.must(&["replay", "list"]);
+    // What needs one says which, and what to do.
+    let refused = worker.command(&["accounts", "pause", "acme-ps", "--reason", "a test"]);
+    assert_eq!(refused.code, Some(1), "{}", refused.stdout);
+    assert!(refused.stderr.contains(&format!("\"{}\"", key("audit:out"))), "{}", refused.stderr);
+    for name in names {
+        redis.run(&["DEL", &key(name)]);
+    }
+    worker.must(&["accounts", "resume", "acme-ps", "--reason", "a test"]);
+    // One after the other: each command either does without the key, or names it.
+    let others = [
+        "lanes",
+        "storms",
+        "orders",
+        "positions",
+        "unplaced",
+        "topics",
+        "replicas",
+        "replays",
+        "letter_topic",
+        "audit:turn",
+    ];
+    for name in others {
+        let key = key(name);
+        redis.run(&["DEL", &key]);
+        redis.run(&["LPUSH", &key, "x"]);
+        for (command, needs_it) in [
+            (&["blocked"][..], ""),
+            (&["accounts", "list"], ""),
+            (&["dead-letters", "stats", "--json"], "letter_topic"),
+            (&["replay", "list"], "replays"),
+            (&["accounts", "pause", "acme-ps", "--reason", "a test"], "lanes"),
+        ] {
+            let output = worker.command(command);
+            let said = format!("{}{}", output.stdout, output.stderr);
+            let is_fine = if name == needs_it { said.contains(&format!("\"{key}\"")) } else { output.code == Some(0) };
+            assert!(is_fine, "{key}: postback {command:?}: {said}");
+        }
+        assert!(worker.ready(), "{key}");
+        redis.run(&["DEL", &key]);
+        worker.must(&["accounts", "resume", "acme-ps", "--reason", "a test"]);
+    }
+    let events = w.make.orders("acme-ps", 5);
+    w.publish(events);
+    eventually(secs(60), "they are sent", || account.executed() == 5);
+    assert!(worker.ready());
+}
+
 #[test]
 fn redis_killed_and_started_under_load_loses_nothing() {
     let mut w = World::with("redis-kill", OWN);

@@ -21,7 +21,8 @@ use crate::kafka::StartFrom;
 use crate::kafka::consumer::Begins;
 use crate::kafka::topics::{AdminError, Cluster};
 use crate::operate::keys::LetterTopic;
-use crate::operate::{Keys, Place, json, orders};
+use crate::operate::{Keys, Place, foreign, json, orders};
+use crate::redis::batcher::is_of_keys;
 use crate::redis::health::Health;
 use crate::settings::Config;
 
@@ -54,7 +55,15 @@ pub async fn known_topics(
     loop {
         match try_known(config, cluster, client).await {
             Ok(begins) => return Ok(begins),
-            Err(trouble) => trouble.tell(health, say)?,
+            Err(trouble) => {
+                if let Trouble::Redis(error) = &trouble
+                    && is_of_keys(error)
+                    && let Ok(mut redis) = crate::redis::connect(client).await
+                {
+                    let _ = foreign::name(&mut redis, &Keys::new(&config.redis.prefix), &health.foreign).await;
+                }
+                trouble.tell(health, say)?;
+            }
         }
         sleep(PAUSE).await;
     }
@@ -119,7 +128,7 @@ async fn note_letter_topic(
 }
 
 async fn read(redis: &mut MultiplexedConnection, keys: &Keys) -> ::redis::RedisResult<All> {
-    let hash: BTreeMap<String, String> = ::redis::cmd("HGETALL").arg(keys.topics()).query_async(redis).await?;
+    let hash = crate::redis::hash(redis, &keys.topics()).await?;
     // A value that cannot be read still shows that its entry was recorded.
     Ok(hash.into_iter().map(|(entry, text)| (entry, serde_json::from_str(&text).unwrap_or_default())).collect())
 }

@@ -7,8 +7,12 @@ use ::redis::aio::MultiplexedConnection;
 use ::redis::{Client, RedisResult};
 
 use crate::kafka::producer::{Producer, PublishError};
+use crate::operate::audit::AuditRecord;
+use crate::operate::foreign;
 use crate::operate::keys::Keys;
 use crate::quiet::Told;
+use crate::redis::batcher::is_of_keys;
+use crate::redis::foreign::ForeignKeys;
 use crate::redis::scripts::Script;
 
 /// The time between two looks at the outbox.
@@ -25,7 +29,13 @@ pub struct Published {
 }
 
 /// Publishes as long as the process lives. Every replica runs it, and one of them has the turn.
-pub async fn keep(client: &Client, keys: &Keys, owner: &str, producer: &Producer, topic: &str) {
+pub async fn keep(
+    (client, keys): (&Client, &Keys),
+    foreign: &ForeignKeys,
+    owner: &str,
+    producer: &Producer,
+    topic: &str,
+) {
     let (mut told, mut connection) = (Told::default(), None);
     loop {
         tokio::time::sleep(EVERY).await;
@@ -37,9 +47,15 @@ pub async fn keep(client: &Client, keys: &Keys, owner: &str, producer: &Producer
                 Err(_) => continue,
             },
         };
-        if let Ok(published) = publish(&mut c, keys, owner, producer, topic).await {
-            told.warn(published.trouble);
-            connection = Some(c);
+        match publish(&mut c, keys, owner, producer, topic).await {
+            Ok(published) => {
+                told.warn(published.trouble);
+                connection = Some(c);
+            }
+            Err(error) if is_of_keys(&error) => {
+                connection = foreign::name(&mut c, keys, foreign).await.ok().map(|()| c);
+            }
+            Err(_) => {}
         }
     }
 }
@@ -62,6 +78,12 @@ pub async fn publish(
     }
     // The process that had the turn before may have published since the first read.
     for (id, text) in read(c, keys).await? {
+        if AuditRecord::read(Some(text.as_bytes())).is_none() {
+            let key = keys.audit_out();
+            let field = id.escape_default();
+            published.trouble.push(format!("redis: no worker wrote the field \"{field}\" of {key}: delete it (HDEL)"));
+            continue;
+        }
         match producer.publish(topic, Some(id.as_bytes()), Some(text.as_bytes()), &[]).await {
             Ok(_) => {
                 let () = ::redis::cmd("HDEL").arg(keys.audit_out()).arg(&id).query_async(c).await?;
@@ -85,7 +107,7 @@ pub async fn publish(
 }
 
 async fn read(c: &mut MultiplexedConnection, keys: &Keys) -> RedisResult<BTreeMap<String, String>> {
-    ::redis::cmd("HGETALL").arg(keys.audit_out()).query_async(c).await
+    crate::redis::hash(c, &keys.audit_out()).await
 }
 
 async fn take_turn(c: &mut MultiplexedConnection, keys: &Keys, owner: &str) -> RedisResult<bool> {

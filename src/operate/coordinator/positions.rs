@@ -32,7 +32,7 @@ impl Coordinator {
         // An entry that another replica wrote counts too.
         let noted = match memory.noted.take() {
             Some(noted) if began_now.is_subset(&memory.judged) => noted,
-            _ => ::redis::cmd("HGETALL").arg(self.keys.positions()).query_async(c).await?,
+            _ => crate::redis::hash(c, &self.keys.positions()).await?.into_iter().collect(),
         };
         for (view, p, own) in began() {
             if !memory.judged.contains(&assignment(p)) && is_lost(p, own, noted.get(&place(p))) {

@@ -12,6 +12,7 @@ use super::batch::Reading;
 use crate::operate::keys::{Keys, LetterTopic};
 use crate::operate::lanes::read_lanes;
 use crate::operate::snapshot::read_snapshots;
+use crate::redis::foreign::ForeignKeys;
 use crate::replay::discards::Discards;
 use crate::replay::setup::Setup;
 use crate::replay::store::{self, Stored};
@@ -72,7 +73,7 @@ impl Around {
         store::keep(c, &setup.keys, &stored.id).await?;
         self.keys = setup.keys.of(&topic);
         let switches = read_lanes(c, &setup.keys).await?;
-        let snapshots = read_snapshots(c, &setup.keys).await?;
+        let snapshots = read_snapshots(c, &setup.keys, &ForeignKeys::default()).await?;
         self.lanes = Lanes { switches, snapshots };
         self.discards.set_topic(topic);
         if let Err(error) = self.discards.refresh(c, setup).await {

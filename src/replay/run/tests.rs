@@ -325,3 +325,17 @@ async fn what_is_discarded_between_plan_and_run_is_skipped() {
     let view = until(&bench, &meant.id, |view| view.state == State::Completed).await;
     assert_eq!((view.selected, view.republished), (2, 2), "{view:?}");
 }
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_lock_that_no_worker_wrote_is_named_and_the_run_begins_once_it_is_gone() {
+    let mut bench = Bench::new(1_000.0).await;
+    bench.dead_letters(&letters("a", 3));
+    let plan = bench.replays.plan(&everything(1_000), &by(), LONG).await.unwrap();
+    let lock = bench.setup.keys.replay_lock();
+    let mut c = bench.c.clone();
+    let () = ::redis::cmd("LPUSH").arg(&lock).arg("x").query_async(&mut c).await.unwrap();
+    bench.replays.run(&plan.id, &by()).await.unwrap();
+    until(&bench, &plan.id, |_| bench.foreign.names() == std::slice::from_ref(&lock)).await;
+    let () = ::redis::cmd("DEL").arg(&lock).query_async(&mut c).await.unwrap();
+    balanced(&until(&bench, &plan.id, |view| view.state == State::Completed).await);
+}

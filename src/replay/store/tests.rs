@@ -1,6 +1,8 @@
 //! Tests the scripts and what is read back, against the store in this process. `tests/store.rs` compares the scripts
 //! with those of a real Redis.
 
+use std::collections::BTreeMap;
+
 use super::progress::{Did, Done, Found, Step, advance, release_lock, running, take_lock};
 use super::*;
 use crate::embedded::store::Store;
@@ -212,4 +214,31 @@ async fn a_plan_that_is_being_made_cannot_be_run_and_one_that_failed_says_why() 
     assert_eq!((view.state, view.progress), (State::Failed, None));
     assert!(view.stopped.unwrap().reason.contains("no broker answers"));
     assert_eq!(world.replays.resume("a", &by).await.unwrap_err().status(), 400);
+}
+
+#[tokio::test]
+async fn a_replay_that_no_worker_wrote_hides_no_other_one_and_is_named() {
+    let mut world = World::new().await;
+    world.plan("good").await;
+    for words in [
+        &["ZADD", "pb:replays", "9", "list"][..],
+        &["ZADD", "pb:replays", "9", "garbage"],
+        &["ZADD", "pb:replays", "9", "gone"],
+        &["LPUSH", "pb:replay:list", "x"],
+        &["LPUSH", "pb:replay:garbage:outcomes", "x"],
+        &["HSET", "pb:replay:garbage", "state", "planned"],
+    ] {
+        let () = ::redis::cmd(words[0]).arg(&words[1..]).query_async(&mut world.c).await.unwrap();
+    }
+    let shown = world.replays.list().await.unwrap();
+    assert_eq!(shown.iter().map(|view| view.id.as_str()).collect::<Vec<_>>(), ["good"]);
+    let ids: Vec<String> =
+        ::redis::cmd("ZREVRANGE").arg("pb:replays").arg(0).arg(-1).query_async(&mut world.c).await.unwrap();
+    assert_eq!(ids.len(), 3, "one that has expired is forgotten: {ids:?}");
+    let error = world.replays.get("list").await.unwrap_err();
+    assert!(error.to_string().contains("\"pb:replay:list\"") && error.status() == 503, "{error}");
+    assert!(!newest_has_stopped(&mut world.c, &world.keys).await.unwrap());
+    let () = ::redis::cmd("LPUSH").arg("pb:audit:out").arg("x").query_async(&mut world.c).await.unwrap();
+    let error = world.replays.run("good", &by("li")).await.unwrap_err();
+    assert!(error.to_string().contains("\"pb:audit:out\"") && error.to_string().contains("(DEL)"), "{error}");
 }

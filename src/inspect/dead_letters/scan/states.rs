@@ -9,6 +9,7 @@ use crate::operate::audit::{self, AuditRecord};
 use crate::operate::keys::{Keys, LetterTopic, OFFSETS_PER_KEY};
 use crate::redact::mask_text;
 use crate::redis;
+use crate::redis::foreign::{ForeignKeys, text, unless};
 
 /// Bitmaps per pipeline: 8 KiB each at most.
 const PIPELINE: usize = 64;
@@ -59,10 +60,19 @@ impl States {
                     redis::connect(&client).await.map_err(|error| said(&error))?
                 }
             };
-            let topic = LetterTopic::note(&mut connection, keys, id).await.map_err(|error| said(&error))?;
-            let bitmaps = bitmaps(&mut connection, &keys.of(&topic), chunks).await.map_err(|error| said(&error))?;
-            let waiting = audit::waiting(&mut connection, keys).await.map_err(|error| said(&error))?;
-            Ok((connection, Read { topic, bitmaps, waiting }))
+            let (c, foreign) = (&mut connection, ForeignKeys::default());
+            let read = async {
+                let topic = LetterTopic::note(c, keys, id).await;
+                let topic = unless(topic, &keys.letter_topic(), &foreign)?.unwrap_or_default();
+                let bitmaps = bitmaps(c, &keys.of(&topic), chunks, &foreign).await?;
+                // Nothing waits under a key of another type.
+                let waiting = unless(audit::waiting(c, keys).await, &keys.audit_out(), &ForeignKeys::default())?;
+                ::redis::RedisResult::Ok(Read { topic, bitmaps, waiting: waiting.unwrap_or_default() })
+            };
+            let read = read.await.map_err(|error| said(&error))?;
+            // Without these it is not known what is open.
+            let names = foreign.names();
+            if names.is_empty() { Ok((connection, read)) } else { Err(text(&names)) }
         });
         let (connection, read) = read?;
         self.connection = Some(connection);
@@ -78,16 +88,20 @@ async fn bitmaps(
     connection: &mut MultiplexedConnection,
     keys: &Keys,
     chunks: &BTreeSet<(i32, i64)>,
+    foreign: &ForeignKeys,
 ) -> ::redis::RedisResult<Bitmaps> {
     let chunks: Vec<(i32, i64)> = chunks.iter().copied().collect();
     let mut found = Bitmaps::new();
     for part in chunks.chunks(PIPELINE) {
+        let key = |(partition, chunk): &(i32, i64)| keys.replayed(*partition, *chunk * OFFSETS_PER_KEY);
         let mut pipe = ::redis::pipe();
-        for (partition, chunk) in part {
-            pipe.cmd("GET").arg(keys.replayed(*partition, *chunk * OFFSETS_PER_KEY));
+        pipe.ignore_errors();
+        part.iter().for_each(|place| _ = pipe.cmd("GET").arg(key(place)));
+        let replies: Vec<::redis::Value> = pipe.query_async(connection).await?;
+        for (place, reply) in part.iter().zip(replies) {
+            let bits = unless(reply.extract_error(), &key(place), foreign)?.map(::redis::from_redis_value);
+            found.extend(bits.transpose()?.flatten().map(|bits| (*place, bits)));
         }
-        let bits: Vec<Option<Vec<u8>>> = pipe.query_async(connection).await?;
-        found.extend(part.iter().copied().zip(bits).filter_map(|(place, bits)| Some((place, bits?))));
     }
     Ok(found)
 }

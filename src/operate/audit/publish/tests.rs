@@ -96,3 +96,39 @@ async fn an_entry_that_kafka_does_not_take_stays_and_holds_up_no_other() {
     assert_eq!(world.publish("a").await.sent, 1);
     assert_eq!(world.read_back().await, [refused, taken], "in the order in which they were published");
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_entry_that_no_worker_wrote_stays_is_named_and_holds_up_no_other() {
+    let mut world = World::new().await;
+    let record = world.change(1_000).await;
+    let mut set = ::redis::cmd("HSET");
+    let () = set.arg("pb:audit:out").arg(b"\xff").arg(b"\xfe").query_async(&mut world.connection).await.unwrap();
+    let published = world.publish("a").await;
+    assert_eq!(published.sent, 1);
+    assert!(published.trouble[0].contains("pb:audit:out") && published.trouble[0].contains("HDEL"), "{published:?}");
+    assert_eq!(world.read_back().await, [record]);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_outbox_of_another_type_is_named_and_the_next_entry_is_published_once_it_is_gone() {
+    let mut world = World::new().await;
+    let foreign = ForeignKeys::default();
+    let () = ::redis::cmd("LPUSH").arg("pb:audit:out").arg("x").query_async(&mut world.connection).await.unwrap();
+    let client = crate::redis::Config::stub(world._store.url()).client().unwrap();
+    let (keys, producer) = (world.keys.clone(), Producer::new(&world.config, 0).unwrap());
+    let keeps = keep((&client, &keys), &foreign, "a", &producer, "postback.audit");
+    let looks = async {
+        while foreign.names() != ["pb:audit:out"] {
+            tokio::time::sleep(Duration::from_millis(20)).await;
+        }
+        let () = ::redis::cmd("DEL").arg("pb:audit:out").query_async(&mut world.connection).await.unwrap();
+        let record = world.change(1_000).await;
+        while world.read_back().await != std::slice::from_ref(&record) {
+            tokio::time::sleep(Duration::from_millis(20)).await;
+        }
+    };
+    tokio::select! {
+        () = keeps => panic!("it ends"),
+        () = looks => {}
+    }
+}
