@@ -100,6 +100,13 @@ fn a_key_that_no_worker_wrote_holds_what_needs_it_and_nothing_else() {
     let (key_name, bucket_name) = (key.escape_ascii().to_string(), format!("\"{bucket}\""));
     eventually(secs(20), "both keys are named", || named().contains(&key_name) && named().contains(&bucket_name));
     assert!(worker.ready() && worker.metrics().total("worker_holds", &[]) == 0.0, "Redis answers");
+    // PostbackStuckLowTraffic and PostbackOldestEventOld count from these: both accounts are late, and neither is paused.
+    let oldest = |name| worker.metrics().total("oldest_open_event_age_seconds", &[("account", name)]);
+    eventually(secs(20), "both wait", || oldest("acme-ps") > 0.0 && oldest("acme-ms") > 0.0);
+    let paused = worker.metrics().total("lane_state", &[("state", "paused")]);
+    let delivered =
+        worker.metrics().total("events_finished_total", &[("account", "acme-ms"), ("outcome", "delivered")]);
+    assert_eq!((paused, delivered), (0.0, 0.0));
     assert!(worker.must(&["trace", w.events[7].trans_id()]).contains("foreign"));
     assert_eq!((account.executed(), held.request_count()), (199, 0));
     let log = worker.log();
