@@ -221,6 +221,26 @@ fn marks_of_a_topic_that_was_deleted_hide_nothing_in_the_one_that_was_made_again
     assert_eq!(["0:0", "0:1"].map(state), ["open", "discarded"]);
 }
 
+/// A search that goes on knows of the audit up to an offset. In the new topic other entries lie below it.
+#[test]
+fn every_discard_of_an_audit_topic_that_was_made_again_is_known_to_a_search_that_goes_on() {
+    let mut w = World::new("letters-audit-remade");
+    w.account("acme-ps", Platform::Qihoo360);
+    w.admin.create_topic(&w.topic("audit"), 1, 1, &[]);
+    let writer = Writer::new(&w, 1);
+    (0..6).for_each(|n| writer.write(0, n, NOW + n, &[]));
+    writer.flush();
+    let (worker, scan) = (w.worker(), scan(&w));
+    let open = || wait(listing::groups(&scan, &Filter::default())).unwrap().stats.open;
+    let discard = |item: &str| drop(worker.must(&["dead-letters", "discard", "--item", item, "--why", "mended"]));
+    ["0:0", "0:1"].into_iter().for_each(discard);
+    eventually(secs(30), "both are known", || open() == 4);
+    w.admin.delete_topic(&w.topic("audit"));
+    w.admin.create_topic(&w.topic("audit"), 1, 1, &[]);
+    ["0:2", "0:3", "0:4"].into_iter().for_each(discard);
+    eventually(secs(30), "the later ones are known as well", || open() == 1);
+}
+
 #[test]
 fn pages_read_while_the_search_goes_on_and_letters_arrive_hold_each_letter_once() {
     let w = World::new("letters-pages");
