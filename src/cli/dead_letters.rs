@@ -62,8 +62,10 @@ Where nothing lies at 3:1207, it is taken for a trans_id. A trans_id shows the n
   postback dead-letters discard --config postback.toml --reason invalid --account acme-ps --why 'test events'
   postback dead-letters discard --config postback.toml --item 3:1207 --why 'mended and sent anew as order-1001-b'
 
-It takes what is there now and open (--state replayed takes replayed ones), and prints the id with which `undiscard` takes
-it back. Without any condition it is refused, unless --everything says that every dead letter is meant. It is audited.")]
+It takes what is there now and open, and prints the id with which `undiscard` takes it back. --state replayed takes replayed
+ones: up to 1000 of them exactly as they are now; of more than 1000, also those before the present end of the topic that a
+replay publishes later. Without any condition it is refused, unless --everything says that every dead letter is meant. It is
+audited.")]
     Discard(discard::Args),
     /// Take a discard back: what it marked is open again
     #[command(after_help = "Example:

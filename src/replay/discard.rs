@@ -23,7 +23,8 @@ const MOST_ITEMS: usize = 1000;
 #[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize, JsonSchema)]
 #[serde(default, deny_unknown_fields)]
 pub struct DiscardRequest {
-    /// The filters of `dead-letters`; `everything` where there is none. Only what is there now is discarded.
+    /// The filters of `dead-letters`; `everything` where there is none. Only what is there now is discarded. Of
+    /// more than 1000 that were replayed, those too that a replay publishes later.
     pub filter: Option<Filter>,
     /// Dead letters named one by one as `PARTITION:OFFSET`, instead of a filter.
     pub items: Vec<String>,
@@ -77,7 +78,12 @@ pub async fn discard(
     let entry = {
         let index = scan.index();
         let (rows, by_place) = match &filter {
-            Some(filter) => (index.select(filter, Some(&ends)), filter.limit.is_some() || is_personal(filter)),
+            Some(filter) => {
+                let rows = index.select(filter, Some(&ends));
+                // By the filter alone it would take those too that are replayed later.
+                let by_state = filter.state == Some(State::Replayed) && rows.len() <= MOST_ITEMS;
+                (rows, filter.limit.is_some() || is_personal(filter) || by_state)
+            }
             None => (named(&index, &what.items)?, true),
         };
         if rows.is_empty() {
@@ -222,10 +228,11 @@ mod tests {
             (filter(r#"{"reason":"rejected"}"#), false, [State::Discarded, State::Discarded, State::Open]),
             (filter(r#"{"trans_id":"13812345678"}"#), true, [State::Open, State::Discarded, State::Open]),
             (filter(r#"{"everything":true}"#), false, [State::Discarded; 3]),
+            (filter(r#"{"everything":true,"limit":1}"#), true, [State::Open, State::Open, State::Discarded]),
         ] {
             let mut index = index();
             let ends = index.ends();
-            assert_eq!(is_personal(&filter), by_place);
+            assert_eq!(is_personal(&filter) || filter.limit.is_some(), by_place);
             let rows = index.select(&filter, Some(&ends));
             let entry = entry(&index, Some(&filter), &rows, Some(ends).filter(|_| !by_place), &by);
             let json = entry.json();
@@ -237,6 +244,22 @@ mod tests {
             assert_eq!(index.covered(&entry.id), rows.len() as u64);
             assert_eq!(entry.counts["selected"], rows.len() as u64);
         }
+    }
+
+    #[test]
+    fn a_discard_of_replayed_ones_takes_none_that_is_replayed_later() {
+        let mut index = index();
+        index.set_replayed(0, 0, &[0x80]);
+        let filter = Filter { everything: true, state: Some(State::Replayed), ..Filter::default() }.acting().unwrap();
+        let rows = index.select(&filter, Some(&index.ends()));
+        let entry = entry(&index, Some(&filter), &rows, None, &By::new(Via::Cli, "li", "counted twice"));
+        let mut log = DiscardLog::default();
+        log.take(&AuditRecord::read(Some(entry.json().as_bytes())).unwrap()).unwrap();
+        index.set_discards(log.in_force(index.topic()));
+        assert_eq!(states(&index), [State::Discarded, State::Open, State::Open]);
+        index.set_replayed(0, 0, &[0xc0]);
+        assert_eq!(states(&index), [State::Discarded, State::Replayed, State::Open]);
+        assert_eq!(index.covered(&entry.id), 1);
     }
 
     #[test]

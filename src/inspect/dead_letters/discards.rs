@@ -4,6 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use crate::inspect::dead_letters::filter::Filter;
 use crate::inspect::dead_letters::index::{Cover, Discard};
+use crate::inspect::dead_letters::state::State;
 use crate::operate::audit::{AuditRecord, Change};
 use crate::operate::keys::LetterTopic;
 
@@ -55,7 +56,9 @@ impl DiscardLog {
 fn cover(entry: &AuditRecord) -> Result<Cover, String> {
     if !entry.items.is_empty() {
         let place = |text: &String| place(text).ok_or_else(|| format!("no place: {text}"));
-        return Ok(Cover::Items(entry.items.iter().map(place).collect::<Result<_, _>>()?));
+        let state = entry.filter.as_ref().and_then(|filter| filter.get("state")).and_then(|state| state.as_str());
+        let places = entry.items.iter().map(place).collect::<Result<_, _>>()?;
+        return Ok(Cover::Items { places, replayed: state == Some(State::Replayed.as_str()) });
     }
     let filter = entry.filter.clone().ok_or("neither filter nor items")?;
     let filter: Filter = serde_json::from_value(filter).map_err(|error| error.to_string())?;
@@ -92,7 +95,11 @@ mod tests {
         for _ in 0..2 {
             let mut log = DiscardLog::default();
             entries.iter().for_each(|entry| log.take(entry).unwrap());
-            let wanted = Discard { id: "d-2".to_owned(), topic_id: None, cover: Cover::Items([(3, 7)].into()) };
+            let wanted = Discard {
+                id: "d-2".to_owned(),
+                topic_id: None,
+                cover: Cover::Items { places: [(3, 7)].into(), replayed: false },
+            };
             assert_eq!(log.in_force(&LetterTopic::default()), [wanted]);
             assert_eq!(
                 [log.is_undone("d-1"), log.is_undone("d-2"), log.is_undone("x")],

@@ -111,7 +111,7 @@ impl Index {
     fn matcher_of(&self, discard: &Discard) -> Option<Matcher> {
         match &discard.cover {
             Cover::Filter { filter, .. } => Some(self.matcher(filter)),
-            Cover::Items(_) => None,
+            Cover::Items { .. } => None,
         }
     }
 }

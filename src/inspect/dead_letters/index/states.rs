@@ -28,8 +28,8 @@ pub struct Discard {
 pub enum Cover {
     /// What the filter selects before these ends.
     Filter { filter: Box<Filter>, ends: EndOffsets },
-    /// These places: partition and offset.
-    Items(BTreeSet<(i32, i64)>),
+    /// These places, partition and offset: of dead letters that were replayed, or of open ones.
+    Items { places: BTreeSet<(i32, i64)>, replayed: bool },
 }
 
 impl Cover {
@@ -40,7 +40,7 @@ impl Cover {
     /// meant the replayed ones.
     pub(super) fn covers(&self, (partition, offset): (i32, i64), replayed: bool, fits: impl FnOnce() -> bool) -> bool {
         match self {
-            Cover::Items(places) => !replayed && places.contains(&(partition, offset)),
+            Cover::Items { places, replayed: meant } => replayed == *meant && places.contains(&(partition, offset)),
             Cover::Filter { filter, ends } => {
                 let meant = match filter.state {
                     None | Some(State::Open) => !replayed,

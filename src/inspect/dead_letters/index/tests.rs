@@ -76,7 +76,7 @@ impl Known {
     fn state(&self, plain: &Plain) -> State {
         let replayed = self.replayed.contains(&plain.place());
         let covered = self.discards.iter().any(|discard| match &discard.cover {
-            Cover::Items(items) => !replayed && items.contains(&plain.place()),
+            Cover::Items { places, replayed: meant } => replayed == *meant && places.contains(&plain.place()),
             Cover::Filter { filter, ends } => {
                 let meant = match filter.state {
                     None | Some(State::Open) => !replayed,
@@ -223,7 +223,7 @@ fn ends() -> impl Strategy<Value = EndOffsets> {
 fn known() -> impl Strategy<Value = Known> {
     let places = || proptest::collection::btree_set((0..3_i32, 0..60_i64), 0..30);
     let cover = prop_oneof![
-        places().prop_map(Cover::Items),
+        (places(), any::<bool>()).prop_map(|(places, replayed)| Cover::Items { places, replayed }),
         (filter(), ends()).prop_map(|(filter, ends)| {
             let filter = Box::new(Filter { limit: None, ..filter });
             Cover::Filter { filter, ends }
