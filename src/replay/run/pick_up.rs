@@ -12,11 +12,11 @@ use crate::replay::store::Stored;
 /// Bitmaps per command: 8 KiB each at most.
 const AT_ONCE: usize = 64;
 
-/// What the run has still to do.
+/// What the run has still to do. `None`: marks of what it has done have expired, so that it would do that again.
 ///
 /// # Errors
 /// Redis does not answer.
-pub async fn turns(c: &mut MultiplexedConnection, keys: &Keys, stored: &Stored) -> RedisResult<Turns> {
+pub async fn turns(c: &mut MultiplexedConnection, keys: &Keys, stored: &Stored) -> RedisResult<Option<Turns>> {
     let values: BTreeMap<String, Vec<u8>> =
         ::redis::cmd("HGETALL").arg(keys.replay_places(&stored.id)).query_async(c).await?;
     let mut turns = Turns::new(&stored.plan.accounts, values);
@@ -28,8 +28,11 @@ pub async fn turns(c: &mut MultiplexedConnection, keys: &Keys, stored: &Stored) 
         let bits: Vec<Option<Vec<u8>>> = ::redis::cmd("MGET").arg(&names).query_async(c).await?;
         done.extend(part.iter().copied().zip(bits).filter_map(|(chunk, bits)| Some((chunk, bits?))));
     }
+    // Each dead letter that is counted has its mark, and those that the plan refused have none.
+    let marked: u64 = done.values().flatten().map(|byte| u64::from(byte.count_ones())).sum();
+    let is_known = marked >= stored.ended().saturating_sub(stored.plan.refused.values().sum());
     turns.leave_out(done);
-    Ok(turns)
+    Ok(is_known.then_some(turns))
 }
 
 /// Says who goes on with the run. A runner that ends removes its name: one whose name is still there was killed, and

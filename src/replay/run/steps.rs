@@ -56,6 +56,8 @@ pub struct Run<'a> {
     token: &'a str,
     stored: Stored,
     turns: Turns,
+    /// Marks of what the run has done have expired.
+    has_forgotten: bool,
     reading: Reading,
     rules: Rules,
     rate: u32,
@@ -82,7 +84,8 @@ impl<'a> Run<'a> {
         token: &'a str,
         mut stored: Stored,
     ) -> RedisResult<Self> {
-        let turns = pick_up::turns(&mut c, &setup.keys, &stored).await?;
+        let found = pick_up::turns(&mut c, &setup.keys, &stored).await?;
+        let (has_forgotten, turns) = (found.is_none(), found.unwrap_or_default());
         let is_first = pick_up::sign(&mut c, &setup.keys, &mut stored, token).await?;
         let plan = &stored.plan;
         if is_first {
@@ -100,6 +103,7 @@ impl<'a> Run<'a> {
             c,
             token,
             turns,
+            has_forgotten,
             reading: Reading::default(),
             rules,
             rate: stored.rate(),
@@ -121,6 +125,11 @@ impl<'a> Run<'a> {
     /// Redis does not answer, and nothing is lost: the run can begin anew.
     pub async fn go_on(&mut self, stop: &watch::Receiver<bool>) -> RedisResult<Left> {
         let mut stopping = stop.clone();
+        if self.has_forgotten {
+            let reason = "it waited for so long that the marks of what it has published have expired: make a new plan";
+            let end = (State::Failed, Some(Stopped { reason: reason.to_owned(), sample: None }));
+            return Ok(self.advance(&[], Some(end)).await?.unwrap_or(Left::Over));
+        }
         loop {
             if *stop.borrow() {
                 return Ok(Left::Stopping);

@@ -339,3 +339,24 @@ async fn a_lock_that_no_worker_wrote_is_named_and_the_run_begins_once_it_is_gone
     let () = ::redis::cmd("DEL").arg(&lock).query_async(&mut c).await.unwrap();
     balanced(&until(&bench, &plan.id, |view| view.state == State::Completed).await);
 }
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_run_whose_marks_have_expired_fails_and_publishes_nothing_twice() {
+    let mut bench = Bench::new(5.0).await;
+    bench.dead_letters(&[letters("a", 12), vec![("a", "conflict", "c-1".into())]].concat());
+    let plan = bench.replays.plan(&everything(1_000), &by(), LONG).await.unwrap();
+    bench.replays.run(&plan.id, &by()).await.unwrap();
+    until(&bench, &plan.id, |view| view.republished == 5).await;
+    let keys = bench.setup.keys.clone();
+    // A runner that finds all of its marks goes on.
+    let view = until(&bench, &plan.id, |view| view.republished == 5 && view.state == State::Running).await;
+    assert_eq!(view.skipped["conflict"], 1);
+    let () = ::redis::cmd("DEL").arg(keys.replay_done(&plan.id, 0, 0)).query_async(&mut bench.c).await.unwrap();
+    bench.ended(&plan.id, "a", 5).await;
+    let view = until(&bench, &plan.id, |view| view.state == State::Failed).await;
+    assert!(view.stopped.unwrap().reason.contains("make a new plan"));
+    assert_eq!(bench.published().len(), 5);
+    bench.replays.resume(&plan.id, &by()).await.unwrap();
+    until(&bench, &plan.id, |view| view.state == State::Failed).await;
+    assert_eq!(bench.published().len(), 5);
+}

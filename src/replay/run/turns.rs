@@ -12,6 +12,7 @@ use crate::replay::places::{Place, unpack};
 pub type Chunk = (i32, i64);
 
 /// What a run has still to do, by account.
+#[derive(Default)]
 pub struct Turns {
     queues: Vec<Queue>,
     /// The account whose turn it is.

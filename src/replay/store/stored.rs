@@ -103,6 +103,11 @@ impl Stored {
         outcomes
     }
 
+    /// How many dead letters it has done with, those included that its plan refused.
+    pub fn ended(&self) -> u64 {
+        self.count("republished") + sum(&self.counts("skipped")) + sum(&self.counts("failed"))
+    }
+
     /// How the replay is shown.
     pub fn view(&self) -> ReplayView {
         let plan = &self.plan;
