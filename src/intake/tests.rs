@@ -170,6 +170,29 @@ fn at_the_cap_beside_a_lane_that_flows_arrivals_park() {
     assert_eq!(world.lanes.get(0).occupancy.live.records(), CAP, "what parks takes no place in the queue");
 }
 
+/// What the arguments of a call say of time is judged when it arrives, and for good.
+#[test]
+fn while_this_machines_clock_is_off_a_call_is_judged_by_the_clock_of_redis() {
+    const HOUR_MS: i64 = 3_600_000;
+    let mut world = World::with(10_000, 1 << 20, |accounts| accounts[0].call = Some(Arc::new(Caller)));
+    let now_ms = crate::clock::now_ms();
+    world.health.clock.saw((now_ms / 1000, 0), Instant::now());
+    let mut reaches_its_lane = |set_by_ms, until_ms: i64| {
+        let event = serde_json::json!({
+            "kind": "call", "trans_id": "c", "platform": crate::stub::PLATFORM, "account": "a", "call": "get",
+            "args": {"until_ms": until_ms}, "event_time_ms": now_ms
+        });
+        crate::clock::set_by(set_by_ms);
+        world.receive_value("t", event.to_string());
+        crate::clock::set_by(0);
+        !world.told(2).is_empty()
+    };
+    for set_by_ms in [0, 2 * HOUR_MS, -2 * HOUR_MS] {
+        assert!(reaches_its_lane(set_by_ms, now_ms + HOUR_MS), "{set_by_ms}");
+        assert!(!reaches_its_lane(set_by_ms, now_ms - HOUR_MS), "{set_by_ms}");
+    }
+}
+
 #[test]
 fn a_full_lane_of_calls_leaves_the_conversions_of_the_same_account_alone() {
     const CALLS: usize = 2;

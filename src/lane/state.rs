@@ -10,7 +10,6 @@ use tokio::time::Instant;
 use crate::account::Account;
 use crate::account::Halted;
 use crate::claim::Dedupe;
-use crate::clock::now_ms;
 use crate::delivery::{Delivery, Subject};
 use crate::error::{DeliveryError, Disposition};
 use crate::lane::chunks::KeptChunks;
@@ -197,7 +196,7 @@ impl Lane {
     /// Whether the record has been parked for too long. Then it ends, whether the lane is open or not.
     pub(super) fn is_overdue(&self, delivery: &Delivery) -> bool {
         let Subject::Ready(ready) = &delivery.subject else { return false };
-        Policy::of(ready).parked_too_long(&delivery.envelope, now_ms())
+        Policy::of(ready).parked_too_long(&delivery.envelope, self.context.health.clock.now_ms())
     }
 
     /// Halts the account for every replica. An answer to a request that went out with settings which were replaced

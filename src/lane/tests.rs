@@ -84,6 +84,28 @@ fn what_is_throttled_for_a_moment_goes_on_at_the_head_of_its_lane() {
     });
 }
 
+/// A wall clock that is days ahead would let what is parked into a closed lane.
+#[test]
+fn while_this_machines_clock_is_off_what_is_parked_is_overdue_by_the_clock_of_redis() {
+    const HOUR_MS: i64 = 3_600_000;
+    run(async {
+        let bench = Bench::new(|_| {}).await;
+        let now_ms = crate::clock::now_ms();
+        bench.lane.context.health.clock.saw((now_ms / 1000, 0), std::time::Instant::now());
+        let (mut delivery, _end) = bench.delivery(TopicKind::Parked, "ok-1");
+        let most_ms = i64::try_from(bench.lane.account.retry.max_parked.as_millis()).unwrap();
+        for (parked_for_ms, is_overdue) in [(most_ms - HOUR_MS, false), (most_ms + HOUR_MS, true)] {
+            delivery.envelope.parked_at_ms = Some(now_ms - parked_for_ms);
+            for set_by_ms in [0, 2 * HOUR_MS, -2 * HOUR_MS] {
+                crate::clock::set_by(set_by_ms);
+                let found = bench.lane.is_overdue(&delivery);
+                crate::clock::set_by(0);
+                assert_eq!(found, is_overdue, "set by {set_by_ms} ms");
+            }
+        }
+    });
+}
+
 #[test]
 fn a_take_over_is_declared_once_whatever_its_platform_throttles() {
     run(async {
