@@ -20,7 +20,7 @@ use serde_json::{Map, Value};
 use crate::event::identify;
 use crate::inspect::dead_letters::{DeadLetter, Filter, LatestPerOrigin};
 use crate::kafka::record::Record;
-use crate::redact::mask_trans_id;
+use crate::redact::{mask_text, mask_trans_id};
 
 pub use claims::{Candidate, ClaimRow, candidates};
 pub use search::LookedAt;
@@ -161,7 +161,12 @@ fn receipt(record: &Record, wanted: &Wanted) -> Option<Map<String, Value>> {
         return None;
     }
     let Value::Object(mut members) = value else { return None };
-    members.insert("trans_id".to_owned(), mask_trans_id(&wanted.trans_id).into());
+    // Platform, account, event and the platform's id stand there as they were given.
+    for member in members.values_mut() {
+        if let Value::String(text) = member {
+            *text = mask_text(text).into_owned();
+        }
+    }
     members.insert("partition".to_owned(), record.partition.into());
     members.insert("offset".to_owned(), record.offset.into());
     Some(members)

@@ -187,6 +187,35 @@ fn the_event_of_a_copy_is_named_as_its_dead_letter_and_receipt_would_name_it() {
 }
 
 #[test]
+fn what_a_producer_or_a_platform_wrote_is_masked_in_each_part() {
+    const PHONE: &str = "13912345678";
+    let mut config = demo();
+    config.kafka.receipts = "receipts".into();
+    let wanted = Wanted { trans_id: format!("t-{PHONE}"), ..Wanted::default() };
+    let mut gatherer = Gatherer::new(wanted, Rules::new(&config.kafka, &config.accounts, BTreeMap::new()));
+    let mut value = event(PHONE);
+    (value["trans_id"], value["platform"]) = (format!("t-{PHONE}").into(), format!("p-{PHONE}").into());
+    value["event_type"] = format!("li@example.com {PHONE}").into();
+    gatherer
+        .add(&record("postback.retry.5s", value.clone(), &[("pb-last-code", PHONE), ("pb-last-error", PHONE)]), NOW);
+    (value["event"], value["platform_id"]) = (PHONE.into(), format!("accepted for {PHONE}").into());
+    value["finished_at_ms"] = (NOW - 1).into();
+    gatherer.add(&record("receipts", value.clone(), &[]), NOW);
+    let names = ["pb-trans-id", "pb-account", "pb-platform", "pb-event", "pb-field", "pb-detail", "pb-last-code"];
+    let trans_id = format!("t-{PHONE}");
+    let failed_at = (NOW - 2).to_string();
+    let value_of = |name: &str| if name == "pb-trans-id" { trans_id.clone() } else { PHONE.to_owned() };
+    let mut values: Vec<_> = names.iter().map(|name| (*name, value_of(name))).collect();
+    values.push(("pb-failed-at", failed_at));
+    let headers: Vec<_> = values.iter().map(|(name, value)| (*name, &**value)).collect();
+    gatherer.add(&record("postback.dlt", value, &headers), NOW - 2);
+    let trace = gatherer.finish(Vec::new());
+    assert_eq!((trace.waiting.len(), trace.receipts.len(), trace.dead_letters.len()), (1, 1, 1));
+    let shown = serde_json::to_string(&trace).unwrap();
+    assert!(!shown.contains(PHONE) && !shown.contains("li@") && shown.contains("139****5678"), "{shown}");
+}
+
+#[test]
 fn dead_letters_and_receipts_of_other_accounts_are_left_out_where_one_is_named() {
     let mut config = demo();
     config.kafka.receipts = "receipts".into();

@@ -14,6 +14,7 @@ use crate::kafka;
 use crate::kafka::matching::WaitingNames;
 use crate::kafka::record::Record;
 use crate::metrics::LaneState;
+use crate::redact::mask_text;
 use crate::units::parse_duration;
 
 /// The kinds of the topics, and the lanes that do not flow.
@@ -40,9 +41,9 @@ pub struct WaitingRow {
     pub topic: String,
     pub partition: i32,
     pub offset: i64,
-    /// Platform as given.
+    /// Platform as given, masked.
     pub platform: Option<String>,
-    /// Account as given.
+    /// Account as given, masked.
     pub account: Option<String>,
     /// The native code if the event is mapped, else `event_type` as given. Dead letters and receipts do the same.
     pub event: Option<String>,
@@ -109,17 +110,17 @@ impl Rules {
             topic: record.topic.to_string(),
             partition: record.partition,
             offset: record.offset,
-            platform: of.platform.clone(),
-            account: of.account.clone(),
-            event: configured.and_then(|account| native(account, of)).or_else(|| of.event.clone()),
+            platform: of.platform.as_deref().map(shown),
+            account: of.account.as_deref().map(shown),
+            event: configured.and_then(|account| native(account, of)).or_else(|| of.event.as_deref().map(shown)),
             due_ms,
             until: if is_kept_back { kept_back(configured, of) } else { self.until(due_ms, account, now_ms) },
             parked_at_ms: envelope.parked_at_ms,
             parked_until_ms: envelope.parked_at_ms.zip(max_parked).map(|(at, max)| at + max),
             attempts: envelope.attempts,
             resends: envelope.resends,
-            last_error: last.map(|l| l.class.clone()),
-            last_code: last.map(|l| l.code.clone()).filter(|code| !code.is_empty()),
+            last_error: last.map(|l| shown(&l.class)),
+            last_code: last.map(|l| shown(&l.code)).filter(|code| !code.is_empty()),
             last_status: last.and_then(|l| l.status),
             origin: format!("{}:{}:{}", origin.topic, origin.partition, origin.offset),
         })
@@ -135,6 +136,10 @@ impl Rules {
             (None, None) => "a worker takes it: its lane is open".to_owned(),
         }
     }
+}
+
+fn shown(text: &str) -> String {
+    mask_text(text).into_owned()
 }
 
 /// What an event waits for that a gray release does not send yet.
