@@ -34,7 +34,7 @@ pub(super) struct Bench {
     kafka: Config,
     next: i64,
     _store: Store,
-    _mock: MockCluster<'static, DefaultProducerContext>,
+    mock: MockCluster<'static, DefaultProducerContext>,
 }
 
 pub(super) fn by() -> By {
@@ -79,7 +79,7 @@ impl Bench {
             kafka,
             next: 0,
             _store: store,
-            _mock: mock,
+            mock,
         }
     }
 
@@ -176,6 +176,12 @@ impl Bench {
         let reader = Reader::new(&self.kafka, "conversions", Fetch::Ranges).unwrap();
         let bounds = reader.bounds().unwrap();
         reader.read(&bounds, look).unwrap();
+    }
+
+    /// From now on nobody may write to the input topic.
+    pub(super) fn forbid_input(&self) {
+        let error = rdkafka::types::RDKafkaRespErr::RD_KAFKA_RESP_ERR_TOPIC_AUTHORIZATION_FAILED;
+        self.mock.topic_error("conversions", error).unwrap();
     }
 
     /// Says that so many records of an account have ended.

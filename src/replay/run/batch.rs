@@ -17,6 +17,7 @@ use crate::kafka::record::Record;
 use crate::kafka::topics::AdminError;
 use crate::metrics::{Metrics, ReplayResult};
 use crate::operate::keys::Keys;
+use crate::quiet::QuietKinds;
 use crate::replay::cause::{Failure, Skip};
 use crate::replay::discards::Discards;
 use crate::replay::judge::{Judged, Rules};
@@ -151,7 +152,7 @@ pub struct Published {
 /// Publishes letters to their origin topic, evenly over the time until `until`, and waits for every delivery report.
 /// All at once they would take the next slots of their lane together, and live events would wait behind them.
 pub async fn publish(
-    producer: &Producer,
+    (producer, quiet): (&Producer, &QuietKinds<&'static str>),
     (id, force): (&str, bool),
     letters: Vec<BatchItem>,
     until: Instant,
@@ -174,8 +175,11 @@ pub async fn publish(
             Some(Ok(_)) => Did::Republished,
             Some(Err(PublishError::TooLarge)) => Did::Failed(Failure::TooLarge.as_str()),
             Some(Err(PublishError::Refused(why))) => {
-                let (partition, offset) = letter.place;
-                tracing::warn!(replay = id, partition, offset, why, "kafka refuses a replayed record");
+                // A topic that refuses one record mostly refuses all. Each of them is counted in the run.
+                if let Some(not_logged) = quiet.allow("refused", Instant::now().into_std()) {
+                    let (partition, offset) = letter.place;
+                    tracing::warn!(replay = id, partition, offset, why, not_logged, "kafka refuses a replayed record");
+                }
                 Did::Failed(Failure::Refused.as_str())
             }
             Some(Err(error @ PublishError::Unavailable(_))) => {

@@ -20,6 +20,7 @@ use crate::clock::now_ms;
 use crate::kafka::producer::Producer;
 use crate::metrics::{Metrics, ReplayResult};
 use crate::operate::orders::renewed_ms;
+use crate::quiet::QuietKinds;
 use crate::redis::batcher::describe;
 use crate::replay::judge::Rules;
 use crate::replay::setup::Setup;
@@ -66,6 +67,7 @@ pub struct Run<'a> {
     around: Around,
     under_way: UnderWay,
     waiting: Vec<Waiting>,
+    quiet: QuietKinds<&'static str>,
     /// When the lock was last seen to be ours.
     lock_seen: Instant,
     /// How many are looked at beyond the credit, because the last ones were all skipped.
@@ -112,6 +114,7 @@ impl<'a> Run<'a> {
             around: Around::new(&setup, &stored),
             under_way,
             waiting: Vec::new(),
+            quiet: QuietKinds::default(),
             lock_seen: began,
             look_ahead: 0,
             setup,
@@ -189,7 +192,10 @@ impl<'a> Run<'a> {
                     break found;
                 }
                 Err(error) => {
-                    tracing::warn!(replay = self.stored.id, error = describe(&error), "redis does not count a replay");
+                    if let Some(not_logged) = self.quiet.allow("redis", Instant::now().into_std()) {
+                        let (replay, error) = (&*self.stored.id, describe(&error));
+                        tracing::warn!(replay, error, not_logged, "redis does not count a replay");
+                    }
                     sleep(AGAIN).await;
                     if let Ok(c) = crate::redis::connect(&self.setup.client).await {
                         self.c = c;
@@ -268,7 +274,7 @@ impl<'a> Run<'a> {
             return Ok(Err(left));
         }
         let (id, force) = (&self.stored.id, self.stored.plan.force);
-        let publishing = batch::publish(self.producer, (id, force), to_publish, until);
+        let publishing = batch::publish((self.producer, &self.quiet), (id, force), to_publish, until);
         let published = batch::under_lock(&mut self.c, &setup.keys, (id, self.token), publishing).await;
         let count = published.done.iter().filter(|done| done.did == Did::Republished).count();
         done.extend(published.done);
@@ -286,7 +292,9 @@ impl<'a> Run<'a> {
 
     /// Says that everything waits, and waits.
     async fn kafka_is_away(&mut self, why: String) {
-        tracing::warn!(replay = self.stored.id, why, "a replay waits");
+        if let Some(not_logged) = self.quiet.allow("waits", Instant::now().into_std()) {
+            tracing::warn!(replay = self.stored.id, why, not_logged, "a replay waits");
+        }
         self.waiting.retain(|waiting| !waiting.account.is_empty());
         self.waiting.push(Waiting { account: String::new(), why });
         sleep(AGAIN).await;

@@ -8,6 +8,7 @@ use crate::clock::now_ms;
 use crate::inspect::dead_letters::{Filter, State as LetterState};
 use crate::operate::audit::{AuditRecord, Change, push};
 use crate::operate::lanes as switches;
+use crate::quiet::QuietKinds;
 use crate::replay::bench::{Bench, by};
 use crate::replay::judge::Rules;
 use crate::replay::places::Place;
@@ -100,6 +101,24 @@ async fn a_run_publishes_each_once_and_counts_what_it_skips() {
 
 /// A busy machine publishes later than this, but not earlier.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_kafka_refuses_is_counted_one_by_one_and_logged_once_a_minute() {
+    let mut bench = Bench::new(1_000.0).await;
+    bench.dead_letters(&letters("a", 30));
+    let plan = bench.replays.plan(&everything(1_000), &by(), LONG).await.unwrap();
+    bench.replays.run(&plan.id, &by()).await.unwrap();
+    bench.forbid_input();
+    let sink = crate::telemetry::tests::Sink::default();
+    let guard = sink.listen();
+    let view = until(&bench, &plan.id, |view| view.state == State::Completed).await;
+    drop(guard);
+    balanced(&view);
+    assert_eq!((view.republished, view.failed["refused"]), (0, 30));
+    let text = sink.text();
+    let lines = text.lines().filter(|line| line.contains("kafka refuses a replayed record"));
+    assert_eq!(lines.count(), 1, "{text}");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn records_are_published_one_after_the_other_and_not_in_bursts() {
     let mut bench = Bench::new(1_000.0).await;
     bench.dead_letters(&letters("a", 20));
@@ -107,7 +126,7 @@ async fn records_are_published_one_after_the_other_and_not_in_bursts() {
     let taken: Vec<(Arc<str>, Place)> = (0..20).map(|n| ("a".into(), (n % 2, i64::from(n / 2)))).collect();
     let judged = Reading::default().judge(&bench.setup, rules, &taken).await.unwrap();
     let (began, until) = (now_ms(), Instant::now() + Duration::from_millis(1_000));
-    let published = batch::publish(&bench.producer, ("r", false), judged, until).await;
+    let published = batch::publish((&bench.producer, &QuietKinds::default()), ("r", false), judged, until).await;
     assert_eq!(published.done.iter().filter(|done| done.did == Did::Republished).count(), 20);
     let at = bench.published_at();
     let early = at.iter().zip(0..).find(|(at, n)| **at - began < n * 50 - 5);
