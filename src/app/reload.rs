@@ -6,6 +6,7 @@
 
 mod secrets;
 mod told;
+mod topics;
 
 use std::sync::{Arc, PoisonError};
 use std::time::Duration;
@@ -17,6 +18,7 @@ use tokio::task::JoinHandle;
 
 use self::secrets::{age_warning, has_other_credential, secret_keys};
 use self::told::{entry, names};
+use self::topics::{allows, needs_topics, watch};
 use crate::account::Account;
 use crate::account::roster::{LiveRoster, Roster};
 use crate::app::start;
@@ -202,19 +204,9 @@ impl Reloader {
             Err(error) => return Err(ReloadError::Invalid(vec![format!("kafka: {error}")])),
         };
         report.warnings.extend(warnings);
-        match looked {
-            start::Looked::Refused(why) => Err(ReloadError::Invalid(why.lines().map(str::to_owned).collect())),
-            start::Looked::Fit(_) | start::Looked::Waiting(_) => {
-                let topics = start::topics_of(config);
-                let mut owned = self.owned.write().unwrap_or_else(PoisonError::into_inner);
-                for topic in topics {
-                    if !owned.iter().any(|known| known.name == topic.name) {
-                        owned.push(topic);
-                    }
-                }
-                Ok(())
-            }
-        }
+        allows(looked)?;
+        watch(&mut self.owned.write().unwrap_or_else(PoisonError::into_inner), start::topics_of(config));
+        Ok(())
     }
 
     /// Ends the halts of accounts whose credentials are other ones now: the coordinator does so within a second, for
@@ -268,12 +260,6 @@ impl Reloader {
         let accounts = roster.accounts().filter(|place| place.account.enabled);
         accounts.filter_map(|place| age_warning(&place.account.name, age(place.index)?)).collect()
     }
-}
-
-/// Whether topics have to be made, or judged again because records come back for longer.
-fn needs_topics(old: &Config, new: &Config) -> bool {
-    let known = start::topics_of(old);
-    start::topics_of(new).iter().any(|topic| !known.contains(topic))
 }
 
 /// Applies the log filter. What is wrong with it was found before.

@@ -107,7 +107,7 @@ pub async fn kafka(config: &Arc<Config>, cluster: &Arc<Cluster>, say: &Say) -> R
         });
         match looked {
             Ok(Looked::Fit(fit)) => return Ok(fit),
-            Ok(Looked::Waiting(why)) => say(&why),
+            Ok(Looked::Waiting(waits)) => say(&format!("waiting for an input topic: {waits}")),
             Ok(Looked::Refused(why)) => return Err(why),
             Err(AdminError::NoAnswer(why)) => say(&format!("waiting for kafka.brokers: {why}")),
             Err(error) => return Err(format!("kafka: {error}")),
@@ -119,7 +119,7 @@ pub async fn kafka(config: &Arc<Config>, cluster: &Arc<Cluster>, say: &Say) -> R
 /// What a look at the topics found.
 pub(super) enum Looked {
     Fit(Fit),
-    Waiting(String),
+    Waiting(Waits),
     Refused(String),
 }
 
@@ -135,7 +135,7 @@ pub(super) fn look_at_topics(config: &Config, cluster: &Cluster) -> Result<(Look
     // be read.
     let sources = cluster.sources()?;
     if let Some(waits) = waits(config, &sources) {
-        return Ok((Looked::Waiting(format!("waiting for an input topic: {waits}")), Vec::new()));
+        return Ok((Looked::Waiting(waits), Vec::new()));
     }
     let ensured = cluster.ensure(&topics_of(config), &sources)?;
     if !ensured.created.is_empty() {
