@@ -118,7 +118,7 @@ impl Work for Open {
             trans_id: info.map(|info| info.trans_id.clone()),
             account: info.map(|info| info.account),
             stage: self.stage(),
-            since_ms: self.since_ms(),
+            since_steady_ms: self.since_steady_ms(),
             next_try_ms: Some(self.next_try_ms.load(Ordering::Relaxed)).filter(|&at| at != 0),
             stored_ms: info.and_then(|info| info.stored_ms),
         }
@@ -154,8 +154,8 @@ pub struct Shown {
     /// The index of its account, once that is known.
     pub account: Option<usize>,
     pub stage: Stage,
-    /// Since when it is open, epoch ms.
-    pub since_ms: i64,
+    /// Since when it is open, on the monotonic clock.
+    pub since_steady_ms: i64,
     /// When it is tried next, epoch ms.
     pub next_try_ms: Option<i64>,
     /// The timestamp of this copy in its topic, epoch ms.

@@ -72,6 +72,8 @@ pub use assignment::Assignment;
 pub use command::{UnblockOrder, UnblockTo};
 pub use handler::{Flow, Handler};
 pub use options::{Begins, ConsumerFailed, Kind, Settings, Unplaced};
+#[cfg(test)]
+pub(crate) use snapshot::Oldest;
 pub use snapshot::{ConsumerView, Counts, PartitionView, Snapshot};
 pub use start_decision::OwnPosition;
 #[cfg(test)]

@@ -4,7 +4,7 @@
 use std::sync::Arc;
 use std::sync::atomic::Ordering::Relaxed;
 
-use crate::clock::now_ms;
+use crate::clock::{now_ms, steady_ms};
 use crate::delivery::progress::PartitionView;
 use crate::error::{Class, Outcome};
 use crate::kafka::REMAINDER;
@@ -138,7 +138,7 @@ pub fn replica_snapshot(
                 let stage = if is_kept_back(&p) { KEPT_BACK } else { o.work.stage.as_str() };
                 if p.window_full { format!("{stage}; no more is read before it ends") } else { stage.to_owned() }
             }),
-            age_ms: oldest.filter(|_| !is_kept_back(&p)).map(|o| at_ms - o.work.since_ms),
+            age_ms: oldest.filter(|_| !is_kept_back(&p)).map(|o| steady_ms() - o.work.since_steady_ms),
             next_try_ms: oldest.and_then(|o| o.work.next_try_ms),
             parked: p.parked.map(|parked| parked.why.to_owned()),
             remade_ms: p.remade_ms,

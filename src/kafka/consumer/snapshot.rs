@@ -127,6 +127,32 @@ pub struct PartitionView<S> {
     pub unfinished: usize,
 }
 
+#[cfg(test)]
+impl<S> PartitionView<S> {
+    /// Partition 3 of a topic. Every record of it was read and has ended.
+    pub(crate) fn stub(topic: &str) -> Self {
+        Self {
+            topic: topic.into(),
+            partition: 3,
+            generation: 1,
+            frontier: Some(5),
+            committed: Some(5),
+            position: Some(5),
+            high: Some(5),
+            lag_records: Some(0),
+            lag_seconds: Some(0.0),
+            commit_age_seconds: 0.0,
+            oldest: None,
+            parked: None,
+            remade_ms: None,
+            position_lost_ms: None,
+            own: None,
+            unfinished: 0,
+            window_full: false,
+        }
+    }
+}
+
 /// The oldest unfinished record, which holds the frontier back.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Oldest<S> {

@@ -5,17 +5,16 @@ use ::redis::aio::MultiplexedConnection;
 use super::*;
 use crate::account::Halted;
 use crate::account::{Account, Intake};
-use crate::delivery::progress::{ConsumerHandle, ConsumerView};
+use crate::delivery::progress::{ConsumerHandle, ConsumerView, Info, Open};
 use crate::embedded::store::Store;
-use crate::kafka::consumer::Unplaced;
+use crate::kafka::consumer::{Counts, Oldest, Unplaced, Work as _};
 use crate::lane::handle::LaneHandle;
 use crate::lane::handle::lanes::Lanes;
 use crate::lane::threads::Runtimes;
 use crate::metrics::Metrics;
 use crate::metrics::{LaneState, Setup};
-use crate::operate::By;
-use crate::operate::Keys;
 use crate::operate::audit::Via;
+use crate::operate::{By, ConsumerSnapshot, Keys};
 use crate::redis::health::Health;
 use crate::storm::Storm;
 use crate::storm::board::Storms;
@@ -81,6 +80,21 @@ impl World {
             .query_async(&mut self.connection)
             .await
             .unwrap();
+    }
+
+    /// One consumer, with one record that is not finished.
+    fn has_unfinished(&mut self, trans_id: &str, age_ms: i64, counts: Counts) {
+        let now_ms = crate::clock::now_ms();
+        let open = Open::received(now_ms);
+        let (trans_id, since_ms) = (trans_id.into(), now_ms - age_ms);
+        open.info.set(Info { account: 0, lane: None, trans_id, since_ms, bytes: 0, stored_ms: None }).unwrap();
+        let view = Arc::new(ConsumerView::default());
+        let oldest_by_group = [(0, open.since_steady_ms())].into();
+        let oldest = Some(Oldest { offset: 5, work: open.shown() });
+        let partitions = vec![PartitionView { oldest, ..PartitionView::stub("t") }];
+        view.set(Snapshot { counts, oldest_by_group, partitions });
+        let handle = Arc::new(ConsumerHandle::stub().0);
+        self.coordinator.consumers = vec![Watched { name: "intake", view, handle }];
     }
 
     async fn switches(&mut self) -> lanes::SwitchesByAccount {
@@ -356,26 +370,37 @@ async fn a_clock_that_is_not_that_of_redis_holds_the_worker_until_it_is_set() {
 
 #[tokio::test]
 async fn the_age_of_the_oldest_open_event_is_not_what_the_wall_clock_is_set_to() {
-    use crate::delivery::progress::{Info, Open};
-    use crate::kafka::consumer::Work as _;
     let mut world = World::new().await;
-    let now = crate::clock::now_ms();
-    let open = Open::received(now);
-    open.info
-        .set(Info { account: 0, lane: None, trans_id: "t".into(), since_ms: now - 60_000, bytes: 0, stored_ms: None })
-        .unwrap();
-    let view = Arc::new(ConsumerView::default());
-    let oldest_by_group = [(0, open.since_steady_ms())].into();
-    view.set(Snapshot { oldest_by_group, ..Snapshot::default() });
-    let handle = Arc::new(ConsumerHandle::stub().0);
-    world.coordinator.consumers = vec![Watched { name: "intake", view, handle }];
+    world.has_unfinished("t", 60_000, Counts::default());
     for set_by_ms in [0, -3_600_000, 3_600_000] {
         crate::clock::set_by(set_by_ms);
         world.coordinator.show();
+        let shown = world.coordinator.snapshot().partitions[0].age_ms.unwrap();
         crate::clock::set_by(0);
         let age = world.coordinator.metrics.account(0).oldest_open_age.get();
         assert!((60.0..600.0).contains(&age), "{age} s, the clock set by {set_by_ms} ms");
+        assert!((60_000..600_000).contains(&shown), "{shown} ms, the clock set by {set_by_ms} ms");
     }
+}
+
+#[tokio::test]
+async fn a_snapshot_counts_what_no_metric_shows_and_masks_what_is_personal() {
+    let mut world = World::new().await;
+    let last_error = Some("refused: call 13912345678".to_owned());
+    let unconfirmed_for = Some(Duration::from_secs(30));
+    let counts = Counts { joined: true, commit_errors: 1, repeats: 2, drains_expired: 3, last_error, unconfirmed_for };
+    world.has_unfinished("order-13912345678", 0, counts);
+    let snapshot = world.coordinator.snapshot();
+    assert_eq!(snapshot.partitions[0].trans_id.as_deref(), Some("order-139****5678"));
+    let counted = ConsumerSnapshot {
+        name: "intake".into(),
+        commit_errors: 1,
+        repeats: 2,
+        drains_expired: 3,
+        unconfirmed_ms: Some(30_000),
+        last_error: Some("refused: call 139****5678".into()),
+    };
+    assert_eq!(snapshot.consumers, [counted]);
 }
 
 #[tokio::test]

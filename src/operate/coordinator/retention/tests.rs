@@ -6,28 +6,6 @@ use crate::kafka::consumer::Parked;
 use crate::operate::coordinator::parts::Watched;
 use crate::operate::coordinator::tests::World;
 
-fn partition(topic: &str) -> PartitionView {
-    PartitionView {
-        topic: topic.into(),
-        partition: 3,
-        generation: 1,
-        frontier: Some(5),
-        committed: Some(5),
-        position: Some(5),
-        high: Some(5),
-        lag_records: Some(0),
-        lag_seconds: Some(0.0),
-        commit_age_seconds: 0.0,
-        oldest: None,
-        parked: None,
-        remade_ms: None,
-        position_lost_ms: None,
-        own: None,
-        unfinished: 0,
-        window_full: false,
-    }
-}
-
 #[tokio::test]
 async fn a_partition_that_leaves_takes_its_headroom_with_it() {
     let mut world = World::new().await;
@@ -35,7 +13,7 @@ async fn a_partition_that_leaves_takes_its_headroom_with_it() {
     let view = Arc::new(ConsumerView::default());
     let handle = Arc::new(ConsumerHandle::stub().0);
     world.coordinator.consumers = vec![Watched { name: "intake", view: view.clone(), handle }];
-    let partitions = vec![partition("conversions"), partition("kept-for-ever")];
+    let partitions = vec![PartitionView::stub("conversions"), PartitionView::stub("kept-for-ever")];
     view.set(Snapshot { partitions, ..Snapshot::default() });
     world.coordinator.show();
     let text = world.coordinator.metrics.render();
@@ -54,7 +32,7 @@ fn what_was_not_read_is_as_old_as_the_broker_says() {
     const NOW: i64 = 1_790_000_000_000;
     let headroom =
         |p: &PartitionView, at: i64| headroom(p, 36_000_000, NOW, |offset| (offset == at).then_some(NOW - 3_600_000));
-    let unread = PartitionView { lag_records: Some(7), lag_seconds: None, ..partition("in") };
+    let unread = PartitionView { lag_records: Some(7), lag_seconds: None, ..PartitionView::stub("in") };
     assert_eq!((headroom(&unread, 5), headroom(&unread, 6)), (Some(32_400.0), None));
     let begun = PartitionView { frontier: None, committed: Some(2), ..unread.clone() };
     assert_eq!(headroom(&begun, 2), Some(32_400.0));
