@@ -141,3 +141,53 @@ impl WorkerStatus {
 fn stopped(storm: &Storm) -> String {
     format!("the storm brake stopped the topic {}: {}; go on with `{}`", storm.topic, storm.summary(), storm.unblock)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::kafka::consumer::{Counts, Parked};
+
+    fn snapshot(partitions: Vec<PartitionView>) -> Snapshot {
+        Snapshot { partitions, counts: Counts { joined: true, ..Counts::default() }, ..Snapshot::default() }
+    }
+
+    #[test]
+    fn a_topic_made_again_a_lost_position_and_a_parked_partition_are_named() {
+        let parked = Parked { why: "lost", committed: None, low: 0, high: 9 };
+        let mut shown = Shown::default();
+        shown.add(
+            "intake",
+            &snapshot(vec![
+                PartitionView::stub("fine"),
+                PartitionView { remade_ms: Some(5), ..PartitionView::stub("again") },
+                PartitionView { remade_ms: Some(5), partition: 4, ..PartitionView::stub("again") },
+                PartitionView { position_lost_ms: Some(5), ..PartitionView::stub("lost") },
+                PartitionView { parked: Some(parked), ..PartitionView::stub("parked") },
+            ]),
+        );
+        assert_eq!(shown.remade.into_iter().collect::<Vec<_>>(), ["again"]);
+        assert_eq!((shown.lost, shown.parked), (vec!["lost/3".to_owned()], vec!["parked/3".to_owned()]));
+        assert!(!shown.waits);
+    }
+
+    #[test]
+    fn a_worker_is_ready_while_one_of_its_inputs_flows_and_its_commits_are_confirmed() {
+        let parked = || {
+            let parked = Parked { why: "lost", committed: None, low: 0, high: 9 };
+            PartitionView { parked: Some(parked), ..PartitionView::stub("parked") }
+        };
+        let storm = Storm { topic: "storm".into(), ..Storm::default() };
+        let waits = |partitions| {
+            let mut shown = Shown::default();
+            shown.judge_inputs(&snapshot(partitions), std::slice::from_ref(&storm));
+            shown.waits
+        };
+        assert!(!waits(vec![]) && !waits(vec![parked(), PartitionView::stub("storm"), PartitionView::stub("fine")]));
+        assert!(waits(vec![parked(), PartitionView::stub("storm")]));
+        let mut shown = Shown::default();
+        let unconfirmed_for = Some(std::time::Duration::from_secs(23));
+        let counts = Counts { joined: true, unconfirmed_for, ..Counts::default() };
+        shown.add("waiting", &Snapshot { counts, ..Snapshot::default() });
+        assert!(shown.waits && shown.why[0].contains("no commit confirmed for 23 s"), "{:?}", shown.why);
+    }
+}
