@@ -102,6 +102,41 @@ fn an_error_for_what_a_key_holds_is_told_from_all_others() {
     }
 }
 
+/// A promoted primary, one that is full, one that starts, one that cannot persist: none of them has run the command.
+#[test]
+fn each_answer_by_which_redis_runs_nothing_is_told_from_one_that_may_come_from_a_proxy() {
+    let is_refusal = |text: &str| {
+        let answer = ::redis::parse_redis_value(format!("-{text}\r\n").as_bytes()).unwrap();
+        is_refusal(&answer.extract_error().unwrap_err())
+    };
+    for text in [
+        "NOREPLICAS Not enough good replicas to write.",
+        "READONLY You can't write against a read only replica.",
+        "READONLY You can't write against a read only replica. script: d3c2, on @user_script:9.",
+        "OOM command not allowed when used memory > 'maxmemory'.",
+        "OOM command not allowed when used memory > 'maxmemory'. script: d3c2, on @user_script:5.",
+        "LOADING Redis is loading the dataset in memory",
+        "MISCONF Redis is configured to save RDB snapshots, but it's currently unable to persist to disk.",
+        "MASTERDOWN Link with MASTER is down and replica-serve-stale-data is set to 'no'.",
+        "BUSY Redis is busy running a script. You can only call SCRIPT KILL or SHUTDOWN NOSAVE.",
+        "NOSCRIPT No matching script. Please use EVAL.",
+        "NOAUTH Authentication required.",
+        "NOPERM this user has no permissions to run the 'set' command",
+        "WRONGPASS invalid username-password pair or user is disabled.",
+        "CLUSTERDOWN The cluster is down",
+        "MOVED 3999 127.0.0.1:6381",
+        "ASK 3999 127.0.0.1:6381",
+        "TRYAGAIN Multiple keys request during rehashing of slot",
+        "CROSSSLOT Keys in request don't hash to the same slot",
+        "EXECABORT Transaction discarded because of previous errors.",
+    ] {
+        assert!(is_refusal(text), "{text}");
+    }
+    for text in ["ERR timed out waiting for the backend", "UPSTREAM failure", "ERR READONLY", "NOREPLICASX"] {
+        assert!(!is_refusal(text), "{text}");
+    }
+}
+
 #[test]
 fn a_missing_right_is_named() {
     let refusal = |text: &str| {
