@@ -195,6 +195,11 @@ impl Account {
         self.sender.as_ref().map_or(BatchLimits { items: 1, bytes: usize::MAX }, |sender| sender.batch())
     }
 
+    /// How many events it may send in a second. The rate counts requests, and each of them may carry a batch.
+    pub fn events_per_second(&self) -> f64 {
+        self.limits.rps * self.batch().items.max(1) as f64
+    }
+
     /// How it gets access tokens, and the values that it begins with; `None`: it sends without one.
     pub fn tokens(&self) -> Option<(Arc<dyn TokenSource>, Seed)> {
         let of_sender = self.sender.as_ref().and_then(|sender| sender.tokens());

@@ -128,7 +128,7 @@ impl Pressure {
         // The lane keeps a few records, so that it can go on with what it can send. All lanes together keep a quarter
         // of the bound at most.
         let share = (bounds.max_in_flight / 4 / self.paces.len()).max(1);
-        let keeps = share.min((lane.account().limits.rps as usize).max(1));
+        let keeps = share.min((lane.account().events_per_second() as usize).max(1));
         let parks = load.is_above(bounds, 3, 4) || lane.occupancy.live.records() >= keeps;
         if parks {
             self.empty(lane.id.index, now);
@@ -202,7 +202,8 @@ impl Pressure {
         let Some(pace) = self.paces.get(lane.id.index) else { return true };
         let since = pace.waiting.max(self.troubled);
         let stuck = now.saturating_duration_since(since.max(pace.ended)) >= STUCK;
-        let behind = now.saturating_duration_since(since) >= BEHIND && queued as f64 > lane.account().limits.rps;
+        let has_long = now.saturating_duration_since(since) >= BEHIND;
+        let behind = has_long && queued as f64 > lane.account().events_per_second();
         !stuck && !behind
     }
 

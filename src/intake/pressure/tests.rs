@@ -149,6 +149,34 @@ fn one_that_sends_all_the_time_and_gets_more_than_it_sends_makes_room_too() {
 }
 
 #[test]
+fn a_second_of_work_is_counted_in_events_where_a_request_carries_several() {
+    // Each lane may send ten events a second, five in each request.
+    let five = |_, account: &mut Account| account.sender = Some(Arc::new(crate::stub::five::Five));
+    for (queued, emptied) in [(10, &NOBODY[..]), (11, &[0])] {
+        let mut world = World::with(17, five);
+        for lane in 0..16 {
+            world.queue(lane, if lane == 0 { queued } else { 10 }, 1);
+            world.ends(lane, BEHIND - HALF);
+        }
+        assert_eq!(world.look(BEHIND, false), emptied, "{queued}");
+    }
+
+    // A lane that was emptied keeps as many as it sends in a second.
+    let mut world = World::with(4, five);
+    (0..3).for_each(|lane| world.queue(lane, 55, 1));
+    assert_eq!(world.look(STUCK, false).len(), 2);
+    let lane = world.lanes.get(0).clone();
+    (0..55).for_each(|_| lane.occupancy.live.sub(1));
+    let load = Load { records: 149, bytes: 0 };
+    for (queued, parks) in [(9, false), (10, true)] {
+        while lane.occupancy.live.records() < queued {
+            lane.occupancy.live.add(1);
+        }
+        assert_eq!(world.pressure.parks(&lane, load, &BOUNDS, world.start + STUCK), parks, "{queued}");
+    }
+}
+
+#[test]
 fn where_nobody_else_could_send_nothing_is_rewritten_through_kafka() {
     let mut world = World::new(3);
     (0..3).for_each(|lane| world.queue(lane, 55, 1));

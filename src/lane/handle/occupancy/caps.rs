@@ -47,9 +47,7 @@ impl Caps {
     }
 
     pub(super) fn set(&self, account: &Account) {
-        // The rate counts requests, and each of them may carry a batch.
-        let per_request = account.batch().items.max(1);
-        let ten_seconds = (account.limits.rps * 10.0 * per_request as f64) as usize;
+        let ten_seconds = (account.events_per_second() * 10.0) as usize;
         let quarter = self.intake.max_in_flight / 4;
         let queue = ten_seconds.min(quarter).max(64);
         self.queue.store(queue, Relaxed);
