@@ -107,8 +107,12 @@ impl Backpressure {
         part: (usize, usize),
         lanes: &Lanes,
     ) -> bool {
+        // An account that the configuration names no longer gets no new records.
         let flows = |other: &LaneHandle| {
-            other.id.index != lane && other.can_send(holds) && !other.occupancy.is_above(topic_kind, part.0, part.1)
+            other.id.index != lane
+                && !other.is_removed()
+                && other.can_send(holds)
+                && !other.occupancy.is_above(topic_kind, part.0, part.1)
         };
         self.topics.get(topic).is_some_and(|arrivals| {
             let first = arrivals.flows.get();

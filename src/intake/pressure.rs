@@ -207,8 +207,11 @@ impl Pressure {
         !stuck && !behind
     }
 
-    /// Whether the lane could send new records.
+    /// Whether the lane could send new records. An account that the configuration names no longer gets none.
     fn flows(&self, lane: &LaneHandle, holds: bool, now: Instant) -> bool {
+        if lane.is_removed() {
+            return false;
+        }
         let Some(pace) = self.paces.get(lane.id.index) else { return lane.can_send(holds) };
         let ended_since =
             pace.emptied.0.is_none_or(|at| pace.ended > at && now.saturating_duration_since(pace.ended) < STUCK);

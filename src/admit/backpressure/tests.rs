@@ -67,6 +67,10 @@ fn only_another_lane_that_is_open_and_has_room_flows() {
     backpressure.seen(&topic, 0, 1);
     assert!(backpressure.others_flow("t", 0, TopicKind::Input, false, &lanes));
     assert!(!backpressure.others_flow("u", 0, TopicKind::Input, false, &lanes), "another topic");
+    lanes.get(1).set_removed(true);
+    assert!(!backpressure.others_flow("t", 0, TopicKind::Input, false, &lanes), "the configuration names it no longer");
+    lanes.get(1).set_removed(false);
+    assert!(backpressure.others_flow("t", 0, TopicKind::Input, false, &lanes));
     lanes.get(1).halt("why");
     assert!(!backpressure.others_flow("t", 0, TopicKind::Input, false, &lanes), "closed");
 }

@@ -177,6 +177,16 @@ fn a_second_of_work_is_counted_in_events_where_a_request_carries_several() {
 }
 
 #[test]
+fn nobody_makes_room_for_an_account_that_the_configuration_names_no_longer() {
+    let mut world = World::new(4);
+    (0..3).for_each(|lane| world.queue(lane, 55, 1));
+    world.lanes.get(3).set_removed(true);
+    assert_eq!(world.look(STUCK, false), NOBODY, "its events are dead letters");
+    world.lanes.get(3).set_removed(false);
+    assert_eq!(world.look(STUCK + LOOK_EVERY, false).len(), 2);
+}
+
+#[test]
 fn where_nobody_else_could_send_nothing_is_rewritten_through_kafka() {
     let mut world = World::new(3);
     (0..3).for_each(|lane| world.queue(lane, 55, 1));
