@@ -3,6 +3,7 @@
 //! It runs on the polling thread of its consumer and never waits. For back-pressure it stops polling for a moment, and
 //! then pauses the partitions.
 
+mod arrived;
 mod brake;
 mod pressure;
 
@@ -24,16 +25,13 @@ use crate::metrics::Metrics;
 use crate::redis::health::Health;
 use crate::storm::board::Storms;
 
+use arrived::Arrived;
 use brake::Brake;
 use pressure::{Load, Pressure};
 
 /// After this long without a poll the consumer pauses its partitions. After a pause it resumes at a lower mark, because
 /// a pause drops the prefetched records.
 const PAUSED_AFTER: Duration = Duration::from_millis(500);
-
-/// This many records for one lane are delivered to it together. Waking the lane for each record would cost more; with
-/// larger groups the lane would start late and look full meanwhile.
-const HAND_OVER: usize = 16;
 
 /// The time between two checks of lanes that hold their topics back. Each check may iterate over all lanes.
 const FULL_LOOK_EVERY: Duration = Duration::from_millis(2);
@@ -60,15 +58,15 @@ pub struct Intake {
     backpressure: Backpressure,
     pressure: Pressure,
     brake: Brake,
-    /// The records that the present polls brought, for each lane.
-    #[expect(clippy::vec_box, reason = "a delivery moves as one pointer from admission to its end")]
-    arrived: Vec<Vec<Box<Delivery>>>,
+    arrived: Arrived,
     /// Topics that are held back because their lanes are full, each with the full lane.
     full: HashMap<Arc<str>, usize>,
     /// When those lanes are checked next.
     next_look: Instant,
     /// Since when the intake takes no records.
     stopped: Option<Instant>,
+    /// A partition left, so the lanes have to check what they hold of it.
+    left: bool,
 }
 
 impl Intake {
@@ -85,7 +83,7 @@ impl Intake {
         let now = Instant::now();
         Self {
             examiner,
-            arrived: Vec::new(),
+            arrived: Arrived::default(),
             pressure: Pressure::new(lanes.count(), now),
             lanes,
             accounting: Accounting::new(metrics.clone()),
@@ -98,6 +96,7 @@ impl Intake {
             full: HashMap::new(),
             next_look: now,
             stopped: None,
+            left: false,
         }
     }
 
@@ -148,14 +147,8 @@ impl Intake {
 
     fn enqueue(&mut self, index: usize, delivery: Box<Delivery>) {
         self.lanes.get(index).occupancy.enqueued(&delivery);
-        if self.arrived.len() <= index {
-            // Lanes may be added at any time.
-            self.arrived.resize_with(index + 1, Vec::new);
-        }
-        let arrived = &mut self.arrived[index];
-        arrived.push(delivery);
-        if arrived.len() >= HAND_OVER {
-            self.lanes.deliver([(index, std::mem::take(arrived))]);
+        if let Some(arrived) = self.arrived.push(index, delivery) {
+            self.lanes.deliver([(index, arrived)]);
         }
     }
 
@@ -221,8 +214,7 @@ impl Handler for Intake {
     }
 
     fn flush(&mut self) {
-        let arrived = self.arrived.iter_mut().enumerate().filter(|(_, records)| !records.is_empty());
-        self.lanes.deliver(arrived.map(|(lane, records)| (lane, std::mem::take(records))));
+        self.lanes.deliver(self.arrived.take());
         self.show();
     }
 
@@ -258,7 +250,9 @@ impl Handler for Intake {
             self.full.remove(&assignment.topic);
             self.brake.left(&assignment.topic);
         }
-        self.lanes.touch_all();
+        // The loop tells the lanes once in its next turn, for all partitions that leave together, because the message
+        // goes to every lane.
+        self.left = true;
     }
 
     fn may_poll(&mut self) -> Flow {
@@ -284,6 +278,9 @@ impl Handler for Intake {
     }
 
     fn tick(&mut self, now: Instant) -> Option<Duration> {
+        if std::mem::take(&mut self.left) {
+            self.lanes.touch_all();
+        }
         self.brake.look();
         if self.health.trouble().is_some() {
             self.pressure.troubled(now);

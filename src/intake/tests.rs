@@ -5,6 +5,7 @@ mod brake;
 use bytes::Bytes;
 use tokio::sync::mpsc::{UnboundedReceiver, unbounded_channel};
 
+use super::arrived::HAND_OVER;
 use super::*;
 use crate::account::roster::Roster;
 use crate::account::{Account, WhenUnavailable};
@@ -156,6 +157,34 @@ fn what_a_batch_of_polls_brought_is_handed_over_at_its_end_in_one_message_per_la
     assert!(world.outbox.try_recv().is_ok(), "what ends at admission needs no lane");
     assert_eq!((world.told(0), world.told(1)), (vec![Some(2)], vec![Some(1)]));
     assert!(world.told(0).is_empty());
+}
+
+#[test]
+fn what_is_handed_over_before_the_end_of_a_batch_is_handed_over_once() {
+    let mut world = World::new(1000, 1 << 20);
+    for _ in 0..2 * HAND_OVER + 3 {
+        world.receive("t", "a");
+    }
+    world.receive("t", "b");
+    assert_eq!(world.told(0), [Some(HAND_OVER), Some(HAND_OVER), Some(3)]);
+    (0..HAND_OVER).for_each(|_| _ = world.receive("t", "b"));
+    assert_eq!((world.told(0), world.told(1)), (vec![], vec![Some(1), Some(HAND_OVER)]));
+    world.receive("t", "b");
+    assert_eq!((world.told(0), world.told(1)), (vec![], vec![Some(1)]), "and each batch after it as well");
+}
+
+#[test]
+fn lanes_look_again_once_for_all_partitions_that_leave_together() {
+    let mut world = World::new(1000, 1 << 20);
+    let changes = |world: &World| world.lanes.get(0).changes.count();
+    let before = changes(&world);
+    for partition in 0..20 {
+        world.intake.leaving(&Assignment::new("t".into(), partition, 1));
+    }
+    world.intake.tick(Instant::now());
+    assert_eq!(changes(&world) - before, 1);
+    world.intake.tick(Instant::now());
+    assert_eq!(changes(&world) - before, 1);
 }
 
 #[test]
