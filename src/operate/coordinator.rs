@@ -83,7 +83,7 @@ impl Coordinator {
 
     /// The name of the account with this index in the metrics.
     fn name_of(&self, account: usize) -> &str {
-        self.lanes.iter().find(|lane| lane.id.index == account).map_or("unknown", |lane| &*lane.id.account_name)
+        self.lanes.find(account).map_or("unknown", |lane| &*lane.id.account_name)
     }
 
     /// Checks once, and a second time if the connection was closed: a closed connection says nothing about the server,

@@ -98,7 +98,7 @@ pub fn replica_snapshot(
     refusals: &[TopicRefusal],
 ) -> ReplicaSnapshot {
     let at_ms = now_ms();
-    let name = |index: usize| lanes.iter().nth(index).map(|l| l.id.account_name.to_string());
+    let name = |index: usize| lanes.find(index).map(|l| l.id.account_name.to_string());
     let lanes_shown = shown(lanes, metrics).map(|lane| {
         let (state, since_ms, why) = lane.shown().explain();
         let sum = |of: fn(&LaneHandle) -> usize| lane.both().map(of).sum::<usize>() as u64;

@@ -1,7 +1,7 @@
 //! How long parked records wait: at `max_parked` they end as dead letters, and at half of it the log warns. The metrics
 //! show it all the time.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -40,6 +40,8 @@ pub(crate) struct Alarm {
     looked: Option<Instant>,
     /// When the log last warned about each account, by index.
     told: HashMap<usize, Instant>,
+    /// The accounts, by index, whose metric shows a parked record.
+    shown: HashSet<usize>,
 }
 
 impl Alarm {
@@ -55,10 +57,28 @@ impl Alarm {
             return;
         }
         self.looked = Some(now);
-        show(&oldest_parked(buffers), lanes, metrics);
+        self.show(&oldest_parked(buffers), lanes, metrics);
         for (lane, warning) in self.warnings(buffers, lanes, (now, now_ms())) {
             tracing::warn!(account = &*lane.id.account_name, "{warning}");
         }
+    }
+
+    /// Sets the metrics: one goes back where nothing waits any more, or where this process no longer owns the parking
+    /// topic.
+    fn show(&mut self, oldest: &HashMap<usize, i64>, lanes: &Lanes, metrics: &Metrics) {
+        // Both lanes of an account have one parking topic.
+        let mut of_accounts: HashMap<usize, i64> = HashMap::new();
+        for (index, at) in oldest {
+            let account = lanes.get(*index).id.account_index;
+            of_accounts.entry(account).and_modify(|o| *o = (*at).min(*o)).or_insert(*at);
+        }
+        for gone in self.shown.iter().filter(|account| !of_accounts.contains_key(account)) {
+            metrics.account(*gone).oldest_parked_at_ms.set(0);
+        }
+        for (account, at) in &of_accounts {
+            metrics.account(*account).oldest_parked_at_ms.set(*at);
+        }
+        self.shown = of_accounts.into_keys().collect();
     }
 
     /// The warnings to log, each with its lane. `now` is given on both clocks.
@@ -95,16 +115,6 @@ fn oldest_parked<K>(buffers: &HashMap<K, PartitionBuffer>) -> HashMap<usize, i64
         oldest.entry(ready.lane).and_modify(|o| *o = at.min(*o)).or_insert(at);
     }
     oldest
-}
-
-/// Sets the metric of every account: it goes back where nothing waits any more, or where this process no longer owns
-/// the parking topic.
-fn show(oldest: &HashMap<usize, i64>, lanes: &Lanes, metrics: &Metrics) {
-    for lane in lanes.accounts() {
-        let of_account =
-            oldest.iter().filter(|(index, _)| lanes.get(**index).id.account_index == lane.id.account_index);
-        metrics.account(lane.id.index).oldest_parked_at_ms.set(of_account.map(|(_, at)| *at).min().unwrap_or(0));
-    }
 }
 
 fn warning(lane: &LaneHandle, age_ms: i64) -> String {

@@ -9,7 +9,7 @@
 //! A record of a remainder counts as received when its turn has come, so that what waits by intention is neither open
 //! nor old.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -34,6 +34,8 @@ pub(super) struct Remainders {
     pub(super) next_look: Instant,
     /// When the log last warned about each account, by index.
     told: HashMap<usize, Instant>,
+    /// The accounts, by index, whose metric shows an age.
+    pub(super) shown: HashSet<usize>,
 }
 
 /// The records of a partition that were read although they may not go yet: the first, and those that came with it.
@@ -45,7 +47,7 @@ pub(super) struct Resting {
 
 impl Remainders {
     pub(super) fn new(names: WaitingNames, now: Instant) -> Self {
-        Self { names, resting: HashMap::new(), next_look: now, told: HashMap::new() }
+        Self { names, resting: HashMap::new(), next_look: now, told: HashMap::new(), shown: HashSet::new() }
     }
 
     /// Whether the partition holds events that may not go yet, as far as is known.

@@ -1,7 +1,7 @@
 //! Compares remainders with the shares of their accounts: what rests, what is read again, and how long the oldest event
 //! waits.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::time::{Duration, Instant};
 
 use crate::delivery::progress::{AckHandle, Stage};
@@ -70,14 +70,20 @@ impl Waiting {
             oldest.entry(account).and_modify(|oldest| *oldest = since_ms.min(*oldest)).or_insert(since_ms);
         }
         let now_ms = self.health.clock.now_ms();
-        let mut old = Vec::new();
-        for lane in self.lanes.accounts() {
-            let age_ms = oldest.get(&*lane.id.account_name).map_or(0, |since_ms| (now_ms - since_ms).max(0));
+        let (mut old, mut shown) = (Vec::new(), HashSet::new());
+        for (name, since_ms) in oldest {
+            let Some(lane) = self.lanes.of_account(name) else { continue };
+            let age_ms = (now_ms - since_ms).max(0);
             self.metrics.account(lane.id.account_index).rollout_oldest.set(age_ms as f64 / 1000.0);
+            shown.insert(lane.id.account_index);
             if age_ms.unsigned_abs() >= OLD.as_millis() as u64 {
                 old.push((lane.clone(), age_ms));
             }
         }
+        for gone in self.remainders.shown.difference(&shown) {
+            self.metrics.account(*gone).rollout_oldest.set(0.0);
+        }
+        self.remainders.shown = shown;
         old.into_iter().for_each(|(lane, age_ms)| self.remainders.warn(&lane, age_ms, now));
     }
 }

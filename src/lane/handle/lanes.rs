@@ -1,6 +1,7 @@
 //! All lanes of the process, as other threads see them.
 
-use std::sync::{Arc, OnceLock};
+use std::collections::HashMap;
+use std::sync::{Arc, OnceLock, PoisonError, RwLock};
 
 use tokio::sync::mpsc::UnboundedSender;
 
@@ -16,6 +17,8 @@ pub type Post = Vec<(Arc<LaneHandle>, Vec<Box<Delivery>>)>;
 /// All lanes, and the outboxes for records that end without a lane.
 pub struct Lanes {
     pub(super) lanes: Slots<Arc<LaneHandle>>,
+    /// The index of the first lane of each account, by the name of the account.
+    first: RwLock<HashMap<Arc<str>, usize>>,
     /// What all lanes hold together.
     pub(super) all: Arc<All>,
     outboxes: Vec<UnboundedSender<Box<Delivery>>>,
@@ -26,7 +29,13 @@ pub struct Lanes {
 impl Lanes {
     /// Takes the lanes in the order of their indices, and one outbox for each runtime thread.
     pub fn new(lanes: Vec<Arc<LaneHandle>>, outboxes: Vec<UnboundedSender<Box<Delivery>>>) -> Self {
-        let all = Self { lanes: Slots::default(), all: Arc::default(), outboxes, doors: OnceLock::new() };
+        let all = Self {
+            lanes: Slots::default(),
+            first: RwLock::default(),
+            all: Arc::default(),
+            outboxes,
+            doors: OnceLock::new(),
+        };
         // There is room for far more lanes than fit into a configuration.
         lanes.into_iter().for_each(|lane| _ = all.add(lane));
         all
@@ -60,7 +69,13 @@ impl Lanes {
     /// Adds a lane, whose index is the number of lanes so far. `false`: it has another index, or there is no room.
     pub(crate) fn add(&self, lane: Arc<LaneHandle>) -> bool {
         lane.occupancy.count_among(&self.all);
-        self.lanes.set(lane.id.index, lane).is_ok()
+        let (index, name) = (lane.id.index, lane.id.is_first().then(|| lane.id.account_name.clone()));
+        let is_added = self.lanes.set(index, lane).is_ok();
+        if let (true, Some(name)) = (is_added, name) {
+            // Only after the lane itself, so that whoever finds the name finds the lane.
+            self.first.write().unwrap_or_else(PoisonError::into_inner).entry(name).or_insert(index);
+        }
+        is_added
     }
 
     /// The number of lanes. No lane is ever taken out.
@@ -74,12 +89,18 @@ impl Lanes {
     /// If there is none. Indices come from deliveries, which have them from here.
     #[expect(clippy::expect_used, reason = "no lane is ever taken out, so an index that was given out stays valid")]
     pub fn get(&self, index: usize) -> &Arc<LaneHandle> {
-        self.lanes.get(index).expect("a lane with this index")
+        self.find(index).expect("a lane with this index")
+    }
+
+    /// The lane with this index. `None`: there is none.
+    pub fn find(&self, index: usize) -> Option<&Arc<LaneHandle>> {
+        self.lanes.get(index)
     }
 
     /// The first lane of the account with this name, whether or not the configuration still names it.
     pub fn of_account(&self, name: &str) -> Option<&Arc<LaneHandle>> {
-        self.accounts().find(|lane| &*lane.id.account_name == name)
+        let index = self.first.read().unwrap_or_else(PoisonError::into_inner).get(name).copied()?;
+        self.find(index)
     }
 
     pub fn iter(&self) -> impl Iterator<Item = &Arc<LaneHandle>> {
