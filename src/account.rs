@@ -315,5 +315,15 @@ mod tests {
         .into();
         let counted = accounts.values().map(|a| (&*a.name, sharers(accounts.values(), a))).collect::<Vec<_>>();
         assert_eq!(counted, [("a", 3), ("b", 3), ("c", 3), ("holds", 3), ("is-off", 3), ("other", 1)]);
+
+        // Calls have a bucket of their own, which the accounts share that make calls.
+        let calling = |of: &Arc<Account>| {
+            let mut account = Account { call: Some(Arc::new(crate::stub::calls::Caller)), ..Account::clone(of) };
+            account.call_limits.shared_as = "key".into();
+            Arc::new(account)
+        };
+        let with_calls = [calling(&accounts["a"]), calling(&accounts["b"]), accounts["c"].clone()];
+        let of_lane = |of: &Arc<Account>| sharers(&with_calls, of);
+        assert_eq!((of_lane(&with_calls[0]), of_lane(&with_calls[0].for_calls())), (3, 2));
     }
 }

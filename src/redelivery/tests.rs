@@ -514,6 +514,24 @@ fn a_retry_whose_lane_hangs_makes_way_only_where_others_could_not_be_read_for_it
 }
 
 #[test]
+fn while_redis_is_away_a_retry_of_a_holding_account_makes_way_for_one_that_delivers_and_for_no_other() {
+    for (delivers, parked) in [(false, 0), (true, 1)] {
+        let mut world = World::with(|account| {
+            if delivers && &*account.name == "zeta" {
+                account.when_unavailable = crate::account::WhenUnavailable::Deliver;
+            }
+        });
+        world.receive_for("zeta", TIER, 0, Some(now_ms() + LATER_MS), 1);
+        let cap = (world.lane.account().limits.rps * 10.0) as usize;
+        (0..cap).for_each(|_| world.lane.occupancy.released.add(1));
+        world.waiting.health.failed("away");
+        world.receive(TIER, 0, Some(now_ms() - 1), 1);
+        world.look();
+        assert_eq!(world.told().1.len(), parked, "the other one delivers: {delivers}");
+    }
+}
+
+#[test]
 fn a_retry_that_was_parked_for_too_long_waits_for_its_full_lane_and_ends_there() {
     let mut world = World::new();
     world.receive_for("zeta", TIER, 0, Some(now_ms() + LATER_MS), 1);

@@ -488,7 +488,7 @@ fn a_short_push_back_leads_to_the_lanes_head_and_a_long_one_to_parking() {
         let throttled = |seconds| {
             Err(DeliveryError::Throttled(Answer { retry_after: Some(Duration::from_secs(seconds)), ..answer() }))
         };
-        let back = Case::new(&bench, TopicKind::Input, "short").await.settles(throttled(3), &[Released]).await;
+        let back = Case::new(&bench, TopicKind::Input, "short").await.settles(throttled(5), &[Released]).await;
         let back = back.expect("it goes on");
         assert_eq!((back.envelope.pass, back.attempted, bench.handle.is_open()), (0, true, true), "the same visit");
         back.ack.complete(End::Returned);
