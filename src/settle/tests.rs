@@ -406,6 +406,23 @@ fn a_copy_that_tier_or_parking_refuses_by_size_ends_in_the_dead_letters_and_says
 }
 
 #[test]
+fn a_copy_that_shared_its_batch_with_one_that_is_too_large_waits_where_it_belongs() {
+    run(async {
+        let bench = Bench::new(|_| {}).await;
+        let rows = [
+            ("retried", DeliveryError::Retry(answer()), TIER_5S, End::Retried),
+            ("parked", DeliveryError::Closed, PARKED, End::Parked),
+        ];
+        for (id, error, topic, end) in rows {
+            bench.broker.refuse_writes(&[Refusal::RD_KAFKA_RESP_ERR_MSG_SIZE_TOO_LARGE]);
+            let (delivery, mut ended) = bench.delivery(TopicKind::Input, id);
+            settle(&bench.lane, delivery, None, Err(error)).await;
+            assert_eq!((ended.now(), bench.count(topic)), (Some(end), 1), "{id}");
+        }
+    });
+}
+
+#[test]
 fn a_receipt_that_is_refused_by_size_leaves_out_long_texts_and_then_holds_nothing_back() {
     run(async {
         let bench = Bench::new(|_| {}).await;

@@ -92,6 +92,20 @@ fn the_fullest_of_those_that_hang_make_room_down_to_a_half_for_one_that_flows() 
 }
 
 #[test]
+fn nobody_makes_room_for_what_is_set_aside_for_parking_already() {
+    let mut world = World::new(6);
+    for (lane, records) in [(0, 28), (1, 40), (2, 24), (3, 36), (4, 32)] {
+        world.queue(lane, records, 1);
+    }
+    (0..25).for_each(|_| world.lanes.get(0).occupancy.set_aside(TopicKind::Input, 1));
+    assert_eq!(
+        world.look_at(Load { records: 185, bytes: 185 }, STUCK, false),
+        [1, 3],
+        "25 of the 185 leave by themselves"
+    );
+}
+
+#[test]
 fn below_three_quarters_nobody_makes_room() {
     let mut world = World::new(6);
     (0..5).for_each(|lane| world.queue(lane, 29, 1));
