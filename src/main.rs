@@ -22,7 +22,7 @@ use postback::sandbox::SandboxAccount;
 static ALLOCATOR: tikv_jemallocator::Jemalloc = tikv_jemallocator::Jemalloc;
 
 /// What jemalloc reads at its start. By default it has four arenas per core and keeps freed pages for ten seconds; both
-/// cost memory when a burst moves from one thread to the next. Huge pages would make small use large.
+/// cost memory when a burst moves from one thread to the next. Without `thp:never` one small block may take 2 MiB.
 // SAFETY: jemalloc declares it as `const char *malloc_conf`, and the text ends in a zero byte.
 #[unsafe(export_name = "malloc_conf")]
 static MALLOC_CONF: &[u8; 39] = b"narenas:4,dirty_decay_ms:500,thp:never\0";

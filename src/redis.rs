@@ -1,6 +1,7 @@
 //! The connection to Redis: its settings, the prefix of all keys, and what a server must fulfil to be relied on.
 
 pub mod batcher;
+pub mod error;
 pub mod facts;
 pub mod foreign;
 pub mod health;

@@ -16,7 +16,7 @@ use crate::kafka::topics::AdminError;
 use crate::operate::Keys;
 use crate::operate::readiness::Shared;
 use crate::operate::reload::Reloads;
-use crate::redis::batcher::describe;
+use crate::redis::error::describe;
 use crate::replay::Replays;
 use crate::settings::{Config, LiveConfig};
 

@@ -26,7 +26,7 @@ use crate::app::names::Names;
 use crate::clock::Shared;
 use crate::kafka::topics::{AdminError, Cluster};
 use crate::quiet::Told;
-use crate::redis::batcher::describe;
+use crate::redis::error::describe;
 use crate::redis::facts::Facts;
 use crate::redis::health::Health;
 use crate::settings::Config;

@@ -31,7 +31,7 @@ async fn try_publish(
     let published = tokio::time::timeout(patience, publish(connection, keys, &owner, &producer, &kafka.audit)).await;
     match published {
         Ok(Ok(published)) => published.trouble.into_iter().next().map_or(Ok(()), Err),
-        Ok(Err(error)) => Err(crate::redis::batcher::describe(&error)),
+        Ok(Err(error)) => Err(crate::redis::error::describe(&error)),
         Err(_) => Err(format!("kafka.brokers: no answer within {} s", patience.as_secs())),
     }
 }

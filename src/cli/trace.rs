@@ -108,7 +108,7 @@ fn find(config: &Config, wanted: Wanted, depth: Depth) -> Result<Trace, Exit> {
             let mut redis = reach::redis(config).await?;
             let lanes = read_lanes(&mut redis, &Keys::new(&config.redis.prefix)).await;
             let silent =
-                |e: ::redis::RedisError| Exit::failed(format!("redis.url: {}", crate::redis::batcher::describe(&e)));
+                |e: ::redis::RedisError| Exit::failed(format!("redis.url: {}", crate::redis::error::describe(&e)));
             let closed = closed_lanes(&lanes.map_err(silent)?);
             let trace = sources.trace(&mut redis, wanted, closed, depth, progress.clone());
             trace.await.map_err(|error| Exit::failed(error.to_string()))

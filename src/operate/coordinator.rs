@@ -27,7 +27,7 @@ use crate::metrics::PartitionMetrics;
 use crate::operate::replica::{is_kept_back, replica_snapshot, unfinished};
 use crate::operate::{ReplicaSnapshot, arrivals, foreign, lanes, snapshot};
 use crate::quiet::Repeated;
-use crate::redis::batcher::{describe, is_of_keys};
+use crate::redis::error::{describe, is_of_keys};
 use crate::redis::facts::Facts;
 
 /// The time between two snapshots.

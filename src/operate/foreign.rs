@@ -5,7 +5,7 @@ use ::redis::{RedisError, RedisResult, Value};
 
 use crate::operate::Keys;
 use crate::operate::snapshot::parse;
-use crate::redis::batcher::{describe, is_of_keys};
+use crate::redis::error::{describe, is_of_keys};
 use crate::redis::foreign::{ForeignKeys, text, unless};
 
 /// Names the shared keys that hold another type than the worker writes, and snapshots that cannot be read. A command

@@ -8,7 +8,7 @@ use serde::{Deserialize, Serialize};
 use crate::account::rollout::Share;
 use crate::lane::handle::unclassified::UnclassifiedCode;
 use crate::operate::{Keys, json};
-use crate::redis::batcher::is_of_keys;
+use crate::redis::error::is_of_keys;
 use crate::redis::foreign::ForeignKeys;
 
 /// The reason of a partition whose events a gray release does not send yet.

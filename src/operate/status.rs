@@ -131,7 +131,7 @@ impl WorkerStatus {
         let Some(lane) = shown(&self.lanes, &self.metrics).find(|l| &*l.id.account_name == account) else {
             return Err(SwitchError::UnknownAccount(nearest(account, names()).map(str::to_owned)));
         };
-        let away = |error: ::redis::RedisError| SwitchError::Unavailable(crate::redis::batcher::describe(&error));
+        let away = |error: ::redis::RedisError| SwitchError::Unavailable(crate::redis::error::describe(&error));
         let keys = &self.keys;
         let mut connection = crate::redis::connect(&self.client).await.map_err(away)?;
         let now = now_ms();

@@ -4,8 +4,6 @@
 //! It does not await each command of each event: a pipeline of 256 commands takes a fifth of the client's CPU. It adds
 //! no artificial delay: batches grow by themselves while two pipelines are under way.
 
-mod error;
-
 use std::cell::Cell;
 use std::rc::Rc;
 use std::sync::Arc;
@@ -17,8 +15,8 @@ use futures_util::StreamExt;
 use futures_util::stream::FuturesUnordered;
 use tokio::sync::{mpsc, oneshot};
 
-use self::error::{NO_SCRIPT, is_no_epoch, is_refusal};
-pub use self::error::{StoreError, describe, is_of_keys};
+pub use crate::redis::error::StoreError;
+use crate::redis::error::{NO_SCRIPT, describe, is_no_epoch, is_of_keys, is_refusal};
 use crate::redis::facts::Facts;
 use crate::redis::health::Health;
 use crate::redis::scripts::Script;

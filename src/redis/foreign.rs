@@ -10,7 +10,7 @@ use std::time::{Duration, Instant};
 
 use ::redis::RedisResult;
 
-use crate::redis::batcher::is_of_keys;
+use crate::redis::error::is_of_keys;
 
 /// A key is named for this long after it was last met. A record that it holds back is tried again earlier, from the
 /// tier in which it waits.

@@ -13,7 +13,7 @@ use crate::kafka::topics::AdminError;
 use crate::operate::audit::waiting;
 use crate::operate::foreign::describe_with_keys;
 use crate::operate::keys::LetterTopic;
-use crate::redis::batcher::is_of_keys;
+use crate::redis::error::is_of_keys;
 use crate::replay::error::ReplayError;
 use crate::replay::setup::Setup;
 use crate::replay::store::Plan;

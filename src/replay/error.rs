@@ -1,6 +1,6 @@
 //! Why an operator's request about a replay was not carried out, in words that say what to do.
 
-use crate::redis::batcher::{describe, is_of_keys};
+use crate::redis::error::{describe, is_of_keys};
 use crate::replay::view::State;
 
 /// Why a request was refused or could not be carried out.

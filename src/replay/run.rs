@@ -7,6 +7,7 @@
 mod allowance;
 mod batch;
 mod brake;
+mod left;
 mod look;
 mod pace;
 mod pick_up;
@@ -21,11 +22,12 @@ use ::redis::aio::MultiplexedConnection;
 use tokio::sync::watch;
 use tokio::time::sleep;
 
-use self::steps::{Left, Run};
+use self::left::Left;
+use self::steps::Run;
 use crate::kafka::producer::Producer;
 use crate::metrics::Metrics;
 use crate::operate::foreign;
-use crate::redis::batcher::{describe, is_of_keys};
+use crate::redis::error::{describe, is_of_keys};
 use crate::redis::foreign::ForeignKeys;
 use crate::replay::setup::Setup;
 use crate::replay::store;

@@ -16,7 +16,7 @@ use crate::inspect::trace::{Depth, Sources, Trace, Wanted};
 use crate::operate::lanes::{closed_lanes, read_lanes};
 use crate::operate::unknown_account;
 use crate::platforms::Platform;
-use crate::redis::batcher::describe;
+use crate::redis::error::describe;
 use crate::similar::nearest;
 
 /// Which event of this name.

@@ -145,6 +145,6 @@ fn answer(done: Result<String, Refused>) -> Answered<Unblocked> {
         Err(Refused::Nothing(note)) => Ok(Answer(Unblocked { changed: false, note })),
         Err(Refused::NotNow(text)) => Err(Refusal::new(StatusCode::CONFLICT, text)),
         Err(Refused::Wrong { field, text }) => Err(Refusal::field(field, text)),
-        Err(Refused::Unavailable(error)) => Err(no_redis(&crate::redis::batcher::describe(&error))),
+        Err(Refused::Unavailable(error)) => Err(no_redis(&crate::redis::error::describe(&error))),
     }
 }

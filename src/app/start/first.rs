@@ -10,7 +10,7 @@ use tokio::time::sleep;
 use crate::app::start::wait::{PAUSE, Say, blocking};
 use crate::kafka::topics::{AdminError, Cluster};
 use crate::operate::Keys;
-use crate::redis::batcher::describe;
+use crate::redis::error::describe;
 use crate::redis::health::Health;
 use crate::redis::scripts::Script;
 use crate::settings::Config;

@@ -22,7 +22,7 @@ use crate::kafka::consumer::Begins;
 use crate::kafka::topics::{AdminError, Cluster};
 use crate::operate::keys::LetterTopic;
 use crate::operate::{Keys, Place, foreign, json, orders};
-use crate::redis::batcher::is_of_keys;
+use crate::redis::error::is_of_keys;
 use crate::redis::health::Health;
 use crate::settings::Config;
 

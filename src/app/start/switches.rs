@@ -40,7 +40,7 @@ pub async fn restore_switches(
                 return;
             }
             Err(error) => {
-                let why = crate::redis::batcher::describe(&error);
+                let why = crate::redis::error::describe(&error);
                 health.failed(&why);
                 // Without its switches, an account that an operator paused would send.
                 say(&format!("waiting for redis.url: {why}"));

@@ -16,7 +16,7 @@ use crate::cli::check::{access, rights};
 use crate::clock::Shared;
 use crate::error::DeliveryError;
 use crate::kafka::topics::{AdminError, Cluster};
-use crate::redis::batcher::describe;
+use crate::redis::error::describe;
 use crate::redis::facts::Facts;
 use crate::redis::tls;
 use crate::send::Dispatcher;

@@ -12,7 +12,7 @@ use serde::Serialize;
 use super::wanted::Wanted;
 use crate::account::Accounts;
 use crate::claim::rules::{CLAIM_LIFE_MS, Key, Value};
-use crate::redis::batcher::is_of_keys;
+use crate::redis::error::is_of_keys;
 
 /// The number of keys in one query.
 const CHUNK: usize = 1000;

@@ -20,7 +20,7 @@ use crate::kafka::record::Record;
 use crate::kafka::scan::{Progress, Span};
 use crate::kafka::settings::waiting_group;
 use crate::kafka::topics::{AdminError, Cluster, Offsets, PartitionName, TopicInfo};
-use crate::redis::batcher::describe;
+use crate::redis::error::describe;
 
 /// How long a quick search takes at most. What surrounds it takes less than half a second.
 const QUICK: Duration = Duration::from_millis(1_400);

@@ -11,7 +11,7 @@ use crate::operate::audit::AuditRecord;
 use crate::operate::foreign;
 use crate::operate::keys::Keys;
 use crate::quiet::Told;
-use crate::redis::batcher::is_of_keys;
+use crate::redis::error::is_of_keys;
 use crate::redis::foreign::ForeignKeys;
 use crate::redis::scripts::Script;
 

@@ -8,7 +8,7 @@ use rustls::{ServerConfig, ServerConnection, StreamOwned};
 
 use super::*;
 use crate::embedded::store::Store;
-use crate::redis::batcher::describe;
+use crate::redis::error::describe;
 use crate::redis::{Config, connect_within};
 use crate::secret::SecretString;
 

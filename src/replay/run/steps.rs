@@ -12,6 +12,7 @@ use tokio::time::{Instant, sleep};
 use super::allowance::{UnderWay, allowance, waiting};
 use super::batch::{self, Reading};
 use super::brake;
+use super::left::Left;
 use super::look::{Around, Looked};
 use super::pace::{MOST_PUBLISHED, Pace, spread};
 use super::pick_up;
@@ -21,7 +22,7 @@ use crate::kafka::producer::Producer;
 use crate::metrics::{Metrics, ReplayResult};
 use crate::operate::orders::renewed_ms;
 use crate::quiet::QuietKinds;
-use crate::redis::batcher::describe;
+use crate::redis::error::describe;
 use crate::replay::judge::Rules;
 use crate::replay::setup::Setup;
 use crate::replay::store::Stored;
@@ -37,16 +38,6 @@ const AGAIN: Duration = Duration::from_millis(500);
 const TRUSTED: Duration = Duration::from_millis(500);
 /// Of a run that skips everything, so many are looked at in one go.
 const MOST_LOOKED_AT: usize = 512;
-
-/// Why a run is left.
-pub enum Left {
-    /// It has ended, or an operator stopped it.
-    Over,
-    /// This process stops.
-    Stopping,
-    /// Another runner has the lock.
-    Lost,
-}
 
 /// A run under way.
 pub struct Run<'a> {

@@ -7,7 +7,7 @@ use ::redis::{RedisResult, Value, from_redis_value};
 
 use super::stored::Stored;
 use crate::operate::keys::Keys;
-use crate::redis::batcher::is_of_keys;
+use crate::redis::error::is_of_keys;
 use crate::replay::view::State;
 
 /// How many replays a list shows.
