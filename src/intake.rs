@@ -5,6 +5,7 @@
 
 mod arrived;
 mod brake;
+mod catch_up;
 mod pressure;
 
 use std::collections::{BTreeSet, HashMap};
@@ -27,6 +28,7 @@ use crate::storm::board::Storms;
 
 use arrived::Arrived;
 use brake::Brake;
+use catch_up::CatchUp;
 use pressure::{Load, Pressure};
 
 /// After this long without a poll the consumer pauses its partitions. After a pause it resumes at a lower mark, because
@@ -59,6 +61,7 @@ pub struct Intake {
     pressure: Pressure,
     brake: Brake,
     arrived: Arrived,
+    catch_up: CatchUp,
     /// Topics that are held back because their lanes are full, each with the full lane.
     full: HashMap<Arc<str>, usize>,
     /// When those lanes are checked next.
@@ -84,6 +87,7 @@ impl Intake {
         Self {
             examiner,
             arrived: Arrived::default(),
+            catch_up: CatchUp::new(lanes.idled()),
             pressure: Pressure::new(lanes.count(), now),
             lanes,
             accounting: Accounting::new(metrics.clone()),
@@ -146,7 +150,10 @@ impl Intake {
     }
 
     fn enqueue(&mut self, index: usize, delivery: Box<Delivery>) {
-        self.lanes.get(index).occupancy.enqueued(&delivery);
+        let lane = self.lanes.get(index);
+        lane.occupancy.enqueued(&delivery);
+        // The intake hands a record over once.
+        let _ = delivery.ack.open().handed_over.set(self.catch_up.hands_over(lane.id.thread));
         if let Some(arrived) = self.arrived.push(index, delivery) {
             self.lanes.deliver([(index, arrived)]);
         }
@@ -215,12 +222,16 @@ impl Handler for Intake {
 
     fn flush(&mut self) {
         self.lanes.deliver(self.arrived.take());
+        self.catch_up.batch_ended(self.lanes.idled());
         self.show();
     }
 
     fn completed(&mut self, open: &Open, end: End) {
         let bytes = self.accounting.completed(open, end);
         self.load = self.load.without(1, bytes);
+        if let Some(handed_over) = open.handed_over.get() {
+            self.catch_up.completed(handed_over);
+        }
         if let (true, Some(lane)) = (open.got_through(), open.info.get().and_then(|info| info.lane)) {
             self.pressure.got_through(lane, Instant::now());
         }
@@ -268,7 +279,7 @@ impl Handler for Intake {
             return Flow::Skip;
         }
         self.stopped = None;
-        Flow::Poll
+        if self.catch_up.is_needed(self.lanes.idled(), now) { Flow::Skip } else { Flow::Poll }
     }
 
     fn pause_wanted(&self, topic: &str, _partition: i32) -> bool {

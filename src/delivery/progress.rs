@@ -42,6 +42,8 @@ pub struct Open {
     pub next_try_ms: AtomicI64,
     got_through: AtomicBool,
     leaves: AtomicBool,
+    /// Set when the intake hands it to its lane.
+    pub handed_over: OnceLock<HandedOver>,
     received_ms: i64,
     received_steady_ms: i64,
 }
@@ -127,6 +129,15 @@ impl Work for Open {
     fn group(&self) -> Option<usize> {
         self.info.get().map(|info| info.account)
     }
+}
+
+/// When the intake handed a record to its lane.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct HandedOver {
+    /// The round of the intake.
+    pub round: u64,
+    /// The thread of the lane.
+    pub thread: usize,
 }
 
 /// What decoding found.

@@ -2,6 +2,9 @@
 
 mod brake;
 
+use std::sync::atomic::AtomicU64;
+use std::sync::atomic::Ordering::Relaxed;
+
 use bytes::Bytes;
 use tokio::sync::mpsc::{UnboundedReceiver, unbounded_channel};
 
@@ -13,6 +16,7 @@ use crate::error::Outcome;
 use crate::kafka::record::Header;
 use crate::lane::handle::LaneHandle;
 use crate::lane::handle::inbox::LaneMessage;
+use crate::lane::handle::lanes::ThreadHandle;
 use crate::metrics::Setup;
 use crate::stub::calls::Caller;
 
@@ -453,4 +457,31 @@ fn what_holds_a_partition_back_is_told_to_leave_once_and_its_lane_looks_again_ea
     assert_eq!(world.intake.hand_off(&old), 1, "the one without a lane ends by itself");
     assert_eq!(old.map(|open| open.leaves()), [true, true, true, false]);
     assert_eq!(changes(&world), [before[0] + 2, before[1] + 1]);
+}
+
+#[test]
+fn it_reads_no_further_ahead_of_the_threads_than_they_need() {
+    let mut world = World::with(10_000, 1 << 30, |accounts| accounts[0].limits.rps = 1_000.0);
+    let (posts, _inbox) = unbounded_channel();
+    let idled = Arc::new(AtomicU64::new(0));
+    world.lanes.deliver_through(vec![ThreadHandle { posts, idled: idled.clone() }]);
+    world.intake.catch_up = CatchUp::new(world.lanes.idled());
+    let mut records = Vec::new();
+    while world.flow() == Flow::Poll {
+        records.push(world.receive("t", "a"));
+        world.intake.flush();
+    }
+    assert_eq!(records.len(), 256);
+    idled.fetch_add(1, Relaxed);
+    assert_eq!(world.flow(), Flow::Poll, "all of them wait for something other than the thread");
+    while world.flow() == Flow::Poll {
+        records.push(world.receive("t", "a"));
+        world.intake.flush();
+    }
+    assert_eq!(records.len(), 512);
+    records[256..289].iter().for_each(|open| world.intake.completed(open, End::Finished(Outcome::Delivered)));
+    assert_eq!(world.flow(), Flow::Poll, "the thread catches up");
+    world.intake.flush();
+    let elsewhere = world.receive("t", "nobody");
+    assert!(elsewhere.handed_over.get().is_none(), "it does not pass through a lane");
 }

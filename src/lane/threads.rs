@@ -5,10 +5,12 @@ mod fleet;
 
 use std::rc::Rc;
 use std::sync::Arc;
+use std::sync::atomic::AtomicU64;
+use std::sync::atomic::Ordering::Relaxed;
 use std::sync::mpsc::RecvTimeoutError;
 use std::time::{Duration, Instant};
 
-use tokio::runtime::{Builder, LocalOptions};
+use tokio::runtime::{Builder, LocalOptions, LocalRuntime};
 use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender, unbounded_channel};
 use tokio::task::JoinSet;
 use tokio::time::sleep;
@@ -20,7 +22,7 @@ use crate::account::roster::Roster;
 use crate::account::{Dedupe as DedupeConfig, Intake};
 use crate::claim::Dedupe;
 use crate::delivery::Delivery;
-use crate::lane::handle::lanes::{Lanes, Post};
+use crate::lane::handle::lanes::{Lanes, Post, ThreadHandle};
 use crate::redis::batcher::Batcher;
 use crate::redis::health::Health;
 use crate::secret::SecretString;
@@ -52,6 +54,8 @@ pub struct UnstartedLanes {
     setups: Vec<Vec<LaneSetup>>,
     /// For each thread what leads to it: records that end without a lane, and records for its lanes.
     inboxes: Vec<(UnboundedReceiver<Box<Delivery>>, UnboundedReceiver<Post>)>,
+    /// For each thread, how often it has run out of work.
+    idled: Vec<Arc<AtomicU64>>,
     maker: Maker,
 }
 
@@ -72,12 +76,14 @@ pub fn prepare(
     let mut setups: Vec<Vec<LaneSetup>> = (0..threads).map(|_| Vec::new()).collect();
     let refit = maker.refit(&Roster::default(), roster)?;
     let (senders, outboxes): (_, Vec<_>) = (0..threads).map(|_| unbounded_channel()).unzip();
-    let (doors, posts): (_, Vec<_>) = (0..threads).map(|_| unbounded_channel()).unzip();
+    let (doors, posts): (Vec<_>, Vec<_>) = (0..threads).map(|_| unbounded_channel()).unzip();
+    let idled: Vec<Arc<AtomicU64>> = (0..threads).map(|_| Arc::default()).collect();
     let lanes = Lanes::new(Vec::new(), senders);
-    lanes.deliver_through(doors);
+    let handles = doors.into_iter().zip(&idled).map(|(posts, idled)| ThreadHandle { posts, idled: idled.clone() });
+    lanes.deliver_through(handles.collect());
     refit.add_to(&lanes);
     refit.added.into_iter().for_each(|(thread, setup)| setups[thread].push(setup));
-    Ok((lanes, UnstartedLanes { setups, inboxes: outboxes.into_iter().zip(posts).collect(), maker }))
+    Ok((lanes, UnstartedLanes { setups, inboxes: outboxes.into_iter().zip(posts).collect(), idled, maker }))
 }
 
 impl UnstartedLanes {
@@ -94,7 +100,9 @@ impl UnstartedLanes {
     ) -> std::io::Result<Runtimes> {
         let mut threads = Vec::new();
         let mut commands = Vec::new();
-        for (n, (setups, (outbox, post))) in self.setups.into_iter().zip(self.inboxes).enumerate() {
+        for (n, ((setups, (outbox, post)), idled)) in
+            self.setups.into_iter().zip(self.inboxes).zip(self.idled).enumerate()
+        {
             let (sender, inbox) = unbounded_channel();
             commands.push(sender);
             let thread = LaneThread {
@@ -106,9 +114,7 @@ impl UnstartedLanes {
             };
             let (built, is_built) = std::sync::mpsc::channel();
             threads.push(std::thread::Builder::new().name(format!("lanes-{n}")).spawn(move || {
-                // A local runtime, and not a `LocalSet` on top of another one, which would need a system call for every
-                // wake-up by a connection. It stays on the thread that builds it.
-                match Builder::new_current_thread().enable_all().build_local(LocalOptions::default()) {
+                match runtime(idled) {
                     Ok(runtime) => {
                         let _ = built.send(Ok(()));
                         runtime.block_on(thread.run(setups, (outbox, post), inbox));
@@ -252,6 +258,15 @@ impl LaneThread {
             }
         }
     }
+}
+
+/// The runtime of a thread, which counts how often it has run out of work. It stays on the thread that builds it.
+fn runtime(idled: Arc<AtomicU64>) -> std::io::Result<LocalRuntime> {
+    // A local runtime, and not a `LocalSet` on top of another one, which would need a system call for every wake-up by
+    // a connection.
+    let mut builder = Builder::new_current_thread();
+    builder.enable_all().on_thread_park(move || _ = idled.fetch_add(1, Relaxed));
+    builder.build_local(LocalOptions::default())
 }
 
 /// Hands records to the lanes of this thread.

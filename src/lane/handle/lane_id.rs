@@ -10,7 +10,7 @@ pub struct LaneId {
     /// The index of its account in the metrics, which is that of the account's first lane.
     pub account_index: usize,
     /// The number of the thread that runs it.
-    pub(in crate::lane) thread: usize,
+    pub thread: usize,
     pub account_name: Arc<str>,
     /// The name of its platform.
     pub platform: &'static str,

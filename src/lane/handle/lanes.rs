@@ -1,6 +1,8 @@
 //! All lanes of the process, as other threads see them.
 
 use std::collections::HashMap;
+use std::sync::atomic::AtomicU64;
+use std::sync::atomic::Ordering::Relaxed;
 use std::sync::{Arc, OnceLock, PoisonError, RwLock};
 
 use tokio::sync::mpsc::UnboundedSender;
@@ -14,6 +16,14 @@ use crate::slots::Slots;
 /// wakes a thread by a system call, and of many accounts a poll brings a record each.
 pub type Post = Vec<(Arc<LaneHandle>, Vec<Box<Delivery>>)>;
 
+/// A runtime thread as other threads see it.
+pub struct ThreadHandle {
+    /// Takes records for its lanes.
+    pub(crate) posts: UnboundedSender<Post>,
+    /// How often it has run out of work.
+    pub(crate) idled: Arc<AtomicU64>,
+}
+
 /// All lanes, and the outboxes for records that end without a lane.
 pub struct Lanes {
     pub(super) lanes: Slots<Arc<LaneHandle>>,
@@ -22,8 +32,8 @@ pub struct Lanes {
     /// What all lanes hold together.
     pub(super) all: Arc<All>,
     outboxes: Vec<UnboundedSender<Box<Delivery>>>,
-    /// One for each runtime thread. Without them every lane gets its own message.
-    doors: OnceLock<Vec<UnboundedSender<Post>>>,
+    /// Without them every lane gets its own message.
+    threads: OnceLock<Vec<ThreadHandle>>,
 }
 
 impl Lanes {
@@ -34,23 +44,31 @@ impl Lanes {
             first: RwLock::default(),
             all: Arc::default(),
             outboxes,
-            doors: OnceLock::new(),
+            threads: OnceLock::new(),
         };
         // There is room for far more lanes than fit into a configuration.
         lanes.into_iter().for_each(|lane| _ = all.add(lane));
         all
     }
 
-    /// Delivers records through these, one for each runtime thread.
-    pub(crate) fn deliver_through(&self, doors: Vec<UnboundedSender<Post>>) {
+    /// Delivers records through these threads, in the order of their numbers.
+    pub(crate) fn deliver_through(&self, threads: Vec<ThreadHandle>) {
         // The threads are started once.
-        let _ = self.doors.set(doors);
+        let _ = self.threads.set(threads);
+    }
+
+    fn threads(&self) -> &[ThreadHandle] {
+        self.threads.get().map_or(&[], Vec::as_slice)
+    }
+
+    /// How often each runtime thread has run out of work: whatever was ready by then is done.
+    pub fn idled(&self) -> impl Iterator<Item = u64> {
+        self.threads().iter().map(|thread| thread.idled.load(Relaxed))
     }
 
     /// Delivers records that are counted as queued to their lanes, with one message for each thread.
     pub fn deliver(&self, arrived: impl IntoIterator<Item = (usize, Vec<Box<Delivery>>)>) {
-        let doors = self.doors.get().map_or(&[][..], Vec::as_slice);
-        let mut posts: Vec<Post> = doors.iter().map(|_| Vec::new()).collect();
+        let mut posts: Vec<Post> = self.threads().iter().map(|_| Vec::new()).collect();
         for (lane, deliveries) in arrived {
             let lane = self.get(lane);
             match posts.get_mut(lane.id.thread) {
@@ -58,10 +76,10 @@ impl Lanes {
                 None => lane.inbox.deliver(deliveries),
             }
         }
-        for (door, post) in doors.iter().zip(posts) {
+        for (thread, post) in self.threads().iter().zip(posts) {
             if !post.is_empty() {
                 // The send cannot fail: the thread lives as long as the process.
-                let _ = door.send(post);
+                let _ = thread.posts.send(post);
             }
         }
     }

@@ -47,3 +47,16 @@ fn records_of_many_lanes_reach_each_thread_in_one_message() {
         assert!(posts.try_recv().is_err());
     }
 }
+
+#[test]
+fn a_thread_counts_how_often_it_ran_out_of_work() {
+    let idled = Arc::<AtomicU64>::default();
+    let counted = idled.clone();
+    runtime(idled.clone()).unwrap().block_on(async move {
+        let before = counted.load(Relaxed);
+        tokio::task::spawn_local(async {}).await.unwrap();
+        assert_eq!(counted.load(Relaxed), before, "it waited for a task that was ready");
+        sleep(Duration::from_millis(1)).await;
+        assert!(counted.load(Relaxed) > before);
+    });
+}
