@@ -117,13 +117,11 @@ impl Intake {
             return lane.park(delivery);
         }
         match self.way(index, topic, now) {
-            Way::Queue => self.enqueue(index, delivery),
-            Way::Park => self.lanes.get(index).park(delivery),
-            Way::Hold => {
-                self.full.insert(topic.clone(), index);
-                self.enqueue(index, delivery);
-            }
+            Way::Queue => {}
+            Way::Park => return self.lanes.get(index).park(delivery),
+            Way::Hold => _ = self.full.insert(topic.clone(), index),
         }
+        self.enqueue(index, delivery);
     }
 
     fn way(&mut self, index: usize, topic: &Arc<str>, now: Instant) -> Way {
@@ -152,8 +150,7 @@ impl Intake {
     fn enqueue(&mut self, index: usize, delivery: Box<Delivery>) {
         let lane = self.lanes.get(index);
         lane.occupancy.enqueued(&delivery);
-        // The intake hands a record over once.
-        let _ = delivery.ack.open().handed_over.set(self.catch_up.hands_over(lane.id.thread));
+        self.catch_up.hands_over(delivery.ack.open(), lane.id.thread);
         if let Some(arrived) = self.arrived.push(index, delivery) {
             self.lanes.deliver([(index, arrived)]);
         }
@@ -229,9 +226,7 @@ impl Handler for Intake {
     fn completed(&mut self, open: &Open, end: End) {
         let bytes = self.accounting.completed(open, end);
         self.load = self.load.without(1, bytes);
-        if let Some(handed_over) = open.handed_over.get() {
-            self.catch_up.completed(handed_over);
-        }
+        self.catch_up.completed(open);
         if let (true, Some(lane)) = (open.got_through(), open.info.get().and_then(|info| info.lane)) {
             self.pressure.got_through(lane, Instant::now());
         }

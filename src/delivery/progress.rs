@@ -42,7 +42,7 @@ pub struct Open {
     pub next_try_ms: AtomicI64,
     got_through: AtomicBool,
     leaves: AtomicBool,
-    /// Set when the intake hands it to its lane.
+    /// Set when the intake hands it to the thread of its lane.
     pub handed_over: OnceLock<HandedOver>,
     received_ms: i64,
     received_steady_ms: i64,
@@ -131,12 +131,12 @@ impl Work for Open {
     }
 }
 
-/// When the intake handed a record to its lane.
+/// What the intake notes of a record that it hands over, to count how far it reads ahead.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct HandedOver {
-    /// The round of the intake.
+    /// The round of the thread, which ends when the thread runs out of work.
     pub round: u64,
-    /// The thread of the lane.
+    /// The number of the thread.
     pub thread: usize,
 }
 

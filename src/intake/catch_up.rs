@@ -7,7 +7,7 @@
 
 use std::time::{Duration, Instant};
 
-use crate::delivery::progress::HandedOver;
+use crate::delivery::progress::{HandedOver, Open};
 
 /// The intake reads this many records ahead of a thread. They keep it busy for about twice as long as a skipped poll
 /// lasts, so that it does not run out of work before the intake looks again.
@@ -29,7 +29,7 @@ pub(super) struct CatchUp {
 /// A thread of the lanes.
 #[derive(Default)]
 struct Thread {
-    /// How often it had run out of work when it was last asked.
+    /// How often it had run out of work when the intake last looked.
     idled: u64,
     /// A round ends when it has run out of work.
     round: u64,
@@ -54,13 +54,13 @@ impl CatchUp {
     }
 
     /// Counts a record for a lane of this thread.
-    pub(super) fn hands_over(&mut self, thread: usize) -> HandedOver {
-        let round = self.threads.get_mut(thread).map_or(0, |thread| {
-            thread.ahead += 1;
-            thread.is_short &= thread.ahead < FEW;
-            thread.round
-        });
-        HandedOver { round, thread }
+    pub(super) fn hands_over(&mut self, open: &Open, thread: usize) {
+        if let Some(own) = self.threads.get_mut(thread) {
+            own.ahead += 1;
+            own.is_short &= own.ahead < FEW;
+            // A record is handed over once.
+            let _ = open.handed_over.set(HandedOver { round: own.round, thread });
+        }
     }
 
     /// The lanes have the records of a batch now.
@@ -69,7 +69,8 @@ impl CatchUp {
     }
 
     /// This record has ended.
-    pub(super) fn completed(&mut self, record: &HandedOver) {
+    pub(super) fn completed(&mut self, open: &Open) {
+        let Some(record) = open.handed_over.get() else { return };
         if let Some(thread) = self.threads.get_mut(record.thread).filter(|thread| thread.round == record.round) {
             thread.ahead = thread.ahead.saturating_sub(1);
         }

@@ -13,11 +13,17 @@ impl World {
     }
 
     /// A batch with so many records for each thread.
-    fn batch(&mut self, first: usize, second: usize) -> Vec<HandedOver> {
+    fn batch(&mut self, first: usize, second: usize) -> Vec<Open> {
         let threads = std::iter::repeat_n(0, first).chain(std::iter::repeat_n(1, second));
-        let records = threads.map(|thread| self.catch_up.hands_over(thread)).collect();
+        let records = threads.map(|thread| self.hand_over(thread)).collect();
         self.catch_up.batch_ended(self.idled.into_iter());
         records
+    }
+
+    fn hand_over(&mut self, thread: usize) -> Open {
+        let open = Open::default();
+        self.catch_up.hands_over(&open, thread);
+        open
     }
 
     fn waits(&mut self) -> bool {
@@ -98,6 +104,6 @@ fn a_thread_that_hangs_delays_the_others_only_for_a_while() {
 #[test]
 fn without_threads_nothing_has_to_catch_up() {
     let mut catch_up = CatchUp::new(std::iter::empty());
-    (0..2 * AHEAD).for_each(|_| _ = catch_up.hands_over(0));
+    (0..2 * AHEAD).for_each(|_| catch_up.hands_over(&Open::default(), 0));
     assert!(!catch_up.is_needed(std::iter::empty(), Instant::now()));
 }
