@@ -479,6 +479,9 @@ fn it_reads_no_further_ahead_of_the_threads_than_they_need() {
         world.intake.flush();
     }
     assert_eq!(records.len(), 512);
+    idled.fetch_add(1, Relaxed);
+    world.intake.flush();
+    assert_eq!(world.flow(), Flow::Skip, "the thread ran out of work before it got this batch");
     records[256..289].iter().for_each(|open| world.intake.completed(open, End::Finished(Outcome::Delivered)));
     assert_eq!(world.flow(), Flow::Poll, "the thread catches up");
     world.intake.flush();
