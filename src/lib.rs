@@ -57,3 +57,4 @@ pub mod storm;
 mod stub;
 pub mod telemetry;
 pub mod units;
+mod unreadable;

@@ -9,8 +9,19 @@ use std::fs;
 use std::path::Path;
 
 /// What every part may use. A leaf uses nothing of ours, or only the leaves before it in this list.
-const LEAVES: [&str; 10] =
-    ["byte_order_mark", "exit", "units", "secret", "error", "clock", "redact", "quiet", "similar", "slots"];
+const LEAVES: [&str; 11] = [
+    "byte_order_mark",
+    "unreadable",
+    "exit",
+    "units",
+    "secret",
+    "error",
+    "clock",
+    "redact",
+    "quiet",
+    "similar",
+    "slots",
+];
 
 /// The values of claims that records carry. The code that asks Redis is not among them.
 const CLAIM_VALUES: [&str; 4] = ["claim::rules", "claim::value", "claim::outcome", "claim::claim_attempt"];

@@ -29,6 +29,7 @@ use std::path::Path;
 
 use crate::exit::Exit;
 use crate::settings::{Config, environment};
+use crate::unreadable;
 
 /// Loads the configuration for a command; without a file, that of the demo. Warnings go to standard error.
 ///
@@ -70,7 +71,7 @@ pub fn read_input(file: &Path) -> Result<Vec<u8>, Exit> {
     } else {
         (file.display().to_string(), std::fs::read(file))
     };
-    read.map_err(|e| Exit::usage(format!("{name} cannot be read: {e}")))
+    read.map_err(|error| Exit::usage(format!("{name} {}", unreadable::why(&error))))
 }
 
 /// Writes a command's result to standard output. It is no failure if the reader has gone, e.g. `| head -1`.

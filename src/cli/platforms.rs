@@ -15,6 +15,7 @@ use crate::platforms::declared::{self, DeclaredPlatform, ExampleResult};
 use crate::platforms::description::Description;
 use crate::platforms::list::{Platforms, shipped};
 use crate::similar::nearest;
+use crate::unreadable;
 
 /// Arguments of `postback platforms`.
 #[derive(Clone, Debug, clap::Args)]
@@ -91,7 +92,7 @@ pub fn run(args: &Args) -> Result<(), Exit> {
         Command::Show { name } => show(&platforms()?, name, args.json),
         Command::Test { file: Some(file) } => {
             let text = std::fs::read_to_string(file)
-                .map_err(|error| Exit::usage(format!("{} cannot be read: {error}", file.display())))?;
+                .map_err(|error| Exit::usage(format!("{} {}", file.display(), unreadable::why(&error))))?;
             let platform =
                 declared::load(&file.display().to_string(), &text).map_err(|found| Exit::usage(found.to_string()))?;
             test(&[platform], args.json)

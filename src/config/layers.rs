@@ -12,6 +12,7 @@ use super::overlay;
 use super::problem::{Place, Problem, Report};
 use super::read::{find, read};
 use super::tree::{self, Node, Table, Value, flatten};
+use crate::unreadable;
 
 /// The layers, from bottom to top.
 pub(crate) struct Layers<'a> {
@@ -47,11 +48,9 @@ impl<'a> Settings<'a> {
         };
         let over = match text {
             Ok(text) => parse(&name, &text),
-            Err(error) => Err(Problem {
-                place: Place::File(name, 0),
-                key: String::new(),
-                reason: format!("cannot be read: {error}"),
-            }),
+            Err(error) => {
+                Err(Problem { place: Place::File(name, 0), key: String::new(), reason: unreadable::why(&error) })
+            }
         };
         tree::merge(&mut root, taken(over, report)?);
         overlay::lay(&mut root, layers.env, report);

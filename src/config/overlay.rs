@@ -9,6 +9,7 @@ use super::problem::{Place, Report};
 use super::secret;
 use super::tree::{self, Node, Table, Value};
 use crate::byte_order_mark;
+use crate::unreadable;
 
 const PREFIX: &str = "POSTBACK__";
 /// This is more than any credential or certificate chain. The limit keeps the start from reading a device file for
@@ -153,7 +154,8 @@ fn filled(text: &str, key: &str, sources: &Sources<'_>) -> Result<String, Vec<St
 
 fn lookup(name: &str, key: &str, sources: &Sources<'_>) -> Result<String, String> {
     if let Some(path) = name.strip_prefix("file:") {
-        let text = read(&sources.folder.join(path)).map_err(|e| format!("the file {path} cannot be read: {e}"))?;
+        let text =
+            read(&sources.folder.join(path)).map_err(|error| format!("the file {path} {}", unreadable::why(&error)))?;
         // A secret is never changed: the rule for secrets refuses a byte order mark.
         return Ok(if secret::is_named(key) { text } else { byte_order_mark::skip_text(&text).to_owned() });
     }

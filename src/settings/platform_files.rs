@@ -7,6 +7,7 @@ use std::path::Path;
 use crate::config::layers::{Settings, shown};
 use crate::platforms::declared;
 use crate::platforms::list::Platforms;
+use crate::unreadable;
 
 /// No file of a platform is larger.
 const LARGEST: u64 = 1 << 20;
@@ -37,7 +38,7 @@ pub(super) fn read(settings: &Settings<'_>, files: &[String], known: &Platforms)
         let text = match text(&path) {
             Ok(text) => text,
             Err(error) => {
-                settings.problem(&key, format!("{} cannot be read: {error}", path.display()));
+                settings.problem(&key, format!("{} {}", path.display(), unreadable::why(&error)));
                 broken.push(None);
                 continue;
             }
