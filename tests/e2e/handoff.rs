@@ -93,6 +93,9 @@ fn a_lane_that_stays_closed_costs_an_event_two_writes_at_most_and_flows_back_old
     fresh.extend(more);
     eventually(secs(60), "these are parked too", || w.records("parked").len() == 100);
     other.stop();
+    // A kill before that would rightly park some of them again.
+    let (group, input) = (w.group(), w.topic("conversions"));
+    eventually(secs(20), "the committed position is beyond what is parked", || w.admin.at_end(&group, &input));
     worker.kill();
     worker.launch();
     worker.wait_until_ready();
