@@ -27,19 +27,24 @@ pub(super) struct CatchUp {
 }
 
 /// A thread of the lanes.
-#[derive(Default)]
 struct Thread {
     /// How often it had run out of work when the intake last looked.
     idled: u64,
+    /// It got records of the present batch.
+    got_some: bool,
     /// A round ends when it has run out of work.
     round: u64,
     /// The records in flight that it got in this round.
     ahead: usize,
-    /// It ran out of work, and got few records since.
+    /// It ran out of work, and got few records since. At first no thread has work.
     is_short: bool,
 }
 
 impl Thread {
+    fn new(idled: u64) -> Self {
+        Self { idled, got_some: false, round: 0, ahead: 0, is_short: true }
+    }
+
     fn end_round(&mut self) {
         self.round += 1;
         self.ahead = 0;
@@ -50,22 +55,27 @@ impl CatchUp {
     /// `idled` says, here and below, how often each thread has run out of work. Without threads nothing has to catch
     /// up.
     pub(super) fn new(idled: impl Iterator<Item = u64>) -> Self {
-        Self { threads: idled.map(|idled| Thread { idled, ..Thread::default() }).collect(), since: None }
+        Self { threads: idled.map(Thread::new).collect(), since: None }
     }
 
     /// Counts a record for a lane of this thread.
     pub(super) fn hands_over(&mut self, open: &Open, thread: usize) {
         if let Some(own) = self.threads.get_mut(thread) {
             own.ahead += 1;
+            own.got_some = true;
             own.is_short &= own.ahead < FEW;
             // A record is handed over once.
             let _ = open.handed_over.set(HandedOver { round: own.round, thread });
         }
     }
 
-    /// The lanes have the records of a batch now.
+    /// The lanes have the records of a batch now. A thread that ran out of work before has work again if some are for it.
     pub(super) fn batch_ended(&mut self, idled: impl Iterator<Item = u64>) {
-        self.threads.iter_mut().zip(idled).for_each(|(thread, idled)| thread.idled = idled);
+        for (thread, idled) in self.threads.iter_mut().zip(idled) {
+            if std::mem::take(&mut thread.got_some) {
+                thread.idled = idled;
+            }
+        }
     }
 
     /// This record has ended.

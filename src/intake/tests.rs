@@ -480,9 +480,10 @@ fn it_reads_no_further_ahead_of_the_threads_than_they_need() {
     }
     assert_eq!(records.len(), 512);
     idled.fetch_add(1, Relaxed);
+    records.push(world.receive("t", "a"));
     world.intake.flush();
     assert_eq!(world.flow(), Flow::Skip, "the thread ran out of work before it got this batch");
-    records[256..289].iter().for_each(|open| world.intake.completed(open, End::Finished(Outcome::Delivered)));
+    records[256..290].iter().for_each(|open| world.intake.completed(open, End::Finished(Outcome::Delivered)));
     assert_eq!(world.flow(), Flow::Poll, "the thread catches up");
     world.intake.flush();
     let elsewhere = world.receive("t", "nobody");

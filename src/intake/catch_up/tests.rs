@@ -74,8 +74,8 @@ fn a_thread_that_ran_out_of_work_before_the_last_batch_has_that_batch_to_do() {
 #[test]
 fn a_thread_with_nothing_to_do_gets_more_though_another_one_has_much() {
     let mut world = World::new();
-    world.batch(2 * AHEAD, 3);
-    assert!(world.waits(), "it has not come to the three that it has");
+    world.batch(2 * AHEAD, FEW);
+    assert!(world.waits(), "it has not come to those that it has");
     world.idled[1] += 1;
     assert!(!world.waits());
     world.batch(2 * AHEAD, FEW - 1);
@@ -84,6 +84,18 @@ fn a_thread_with_nothing_to_do_gets_more_though_another_one_has_much() {
     assert!(world.waits(), "it has some to do");
     world.idled[1] += 1;
     assert!(!world.waits(), "it is through with them");
+}
+
+#[test]
+fn a_thread_that_sleeps_is_not_forgotten_over_the_records_of_another_one() {
+    let mut world = World::new();
+    world.batch(2 * AHEAD, 0);
+    assert!(!world.waits(), "it had nothing to do from the start");
+    world.batch(0, FEW);
+    assert!(world.waits());
+    world.idled[1] += 1;
+    world.batch(1, 0);
+    assert!(!world.waits(), "it is through with its records, and sleeps");
 }
 
 #[test]
