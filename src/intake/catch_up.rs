@@ -69,7 +69,8 @@ impl CatchUp {
         }
     }
 
-    /// The lanes have the records of a batch now. A thread that ran out of work before has work again if some are for it.
+    /// The lanes have the records of a batch now. A thread that ran out of work before has work again if some of them
+    /// are its own.
     pub(super) fn batch_ended(&mut self, idled: impl Iterator<Item = u64>) {
         for (thread, idled) in self.threads.iter_mut().zip(idled) {
             if std::mem::take(&mut thread.got_some) {
