@@ -76,10 +76,11 @@ pub fn prepare(
     let mut setups: Vec<Vec<LaneSetup>> = (0..threads).map(|_| Vec::new()).collect();
     let refit = maker.refit(&Roster::default(), roster)?;
     let (senders, outboxes): (_, Vec<_>) = (0..threads).map(|_| unbounded_channel()).unzip();
-    let (doors, posts): (Vec<_>, Vec<_>) = (0..threads).map(|_| unbounded_channel()).unzip();
+    let (post_senders, posts): (Vec<_>, Vec<_>) = (0..threads).map(|_| unbounded_channel()).unzip();
     let idled: Vec<Arc<AtomicU64>> = (0..threads).map(|_| Arc::default()).collect();
     let lanes = Lanes::new(Vec::new(), senders);
-    let handles = doors.into_iter().zip(&idled).map(|(posts, idled)| ThreadHandle { posts, idled: idled.clone() });
+    let handles =
+        post_senders.into_iter().zip(&idled).map(|(posts, idled)| ThreadHandle { posts, idled: idled.clone() });
     lanes.deliver_through(handles.collect());
     refit.add_to(&lanes);
     refit.added.into_iter().for_each(|(thread, setup)| setups[thread].push(setup));
