@@ -14,6 +14,8 @@ use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::TcpStream;
 use tokio::time::timeout;
 
+use crate::unreadable;
+
 /// How long the probe of the protocol at a port may take.
 const WITHIN: Duration = Duration::from_secs(1);
 
@@ -23,7 +25,7 @@ const WITHIN: Duration = Duration::from_secs(1);
 /// Fails if the file cannot be read or holds no certificate, or if the address is invalid.
 pub(super) fn client(address: ConnectionInfo, ca_file: &Path) -> Result<Client, String> {
     let failed = |why: String| format!("redis.ca_file: {}: {why}", ca_file.display());
-    let own = std::fs::read(ca_file).map_err(|error| failed(error.to_string()))?;
+    let own = std::fs::read(ca_file).map_err(|error| failed(unreadable::why(&error)))?;
     let own: Vec<_> = CertificateDer::pem_slice_iter(&own)
         .collect::<Result<_, _>>()
         .map_err(|error| failed(format!("is no PEM: {error}")))?;
