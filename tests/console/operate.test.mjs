@@ -126,17 +126,18 @@ test("try ten first: ten are replayed at once, and the rest stays open", async (
 });
 
 test("a replay goes on when its tab is closed, is the same in two tabs, and is cancelled and resumed", async () => {
-  const { hash, dead, accepted } = await letters(80);
+  const { hash, dead, accepted } = await letters(60);
   const first = await world.page(hash);
   await planned(first, "slowly");
   await first.getByRole("button", { name: "Rate…" }).click();
-  await confirm(first, "Change", { why: "slowly", fields: { "Per second": "5" } });
-  await first.getByText("5 per second").waitFor();
+  // It lasts a minute, so that it still runs when a browser on a busy machine has opened two pages.
+  await confirm(first, "Change", { why: "slowly", fields: { "Per second": "1" } });
+  await first.getByText("1 per second").waitFor();
   await first.getByRole("button", { name: `Run ${dead}…` }).click();
   await confirm(first, "Run");
   const url = first.url();
   await first.context().close();
-  await eventually("it goes on alone", async () => (await accepted()) >= 10);
+  await eventually("it goes on alone", async () => (await accepted()) >= 3);
   const [one, two] = [await world.page(url.slice(url.indexOf("#"))), await world.page(url.slice(url.indexOf("#")))];
   await one.getByRole("button", { name: "Cancel…" }).click();
   await confirm(one, "Cancel the replay", { why: "enough for now" });
@@ -183,7 +184,7 @@ test("the second operator is told who holds the lock", async () => {
   const first = await world.page(`${a.hash}&account=acme-ps`);
   await planned(first, "the first");
   await first.getByRole("button", { name: "Rate…" }).click();
-  await confirm(first, "Change", { why: "slowly", fields: { "Per second": "5" } });
+  await confirm(first, "Change", { why: "slowly", fields: { "Per second": "1" } });
   await first.getByRole("button", { name: `Run ${a.dead}…` }).click();
   await confirm(first, "Run");
   await first.getByRole("heading", { name: "running" }).waitFor();

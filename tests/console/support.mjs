@@ -229,11 +229,11 @@ export async function behindPrefix(base, prefix) {
   return { base: `http://127.0.0.1:${server.address().port}${prefix}`, close: () => server.close() };
 }
 
-/** Fills a dialog and confirms it. */
+/** Fills a dialog and confirms it. One that stays open says why. */
 export async function confirm(page, button, { why, fields = {} } = {}) {
   const dialog = page.getByRole("dialog");
   if (why !== undefined) await dialog.getByLabel("Why", { exact: false }).first().fill(why);
   for (const [label, text] of Object.entries(fields)) await dialog.getByLabel(label, { exact: false }).first().fill(text);
   await dialog.getByRole("button", { name: button, exact: true }).click();
-  await dialog.waitFor({ state: "detached" });
+  await dialog.waitFor({ state: "detached" }).catch(async (cause) => { throw new Error(`the dialog stays: ${await dialog.innerText()}`, { cause }); });
 }
