@@ -21,6 +21,7 @@ pub(crate) mod queue;
 mod quota;
 mod renewal;
 mod retry_budget;
+mod seldom;
 mod sending;
 pub(crate) mod state;
 mod task;

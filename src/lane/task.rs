@@ -1,10 +1,12 @@
 //! The task of a lane, which owns its queues and its permits: it takes in what other threads send to the lane, gives
 //! permits to the records that wait, and has what was attempted settled.
 
+use std::future::poll_fn;
 use std::pin::{Pin, pin};
 use std::rc::Rc;
 use std::sync::Arc;
 use std::sync::atomic::Ordering::Relaxed;
+use std::task::Poll;
 
 use futures_util::StreamExt;
 use futures_util::future::Either;
@@ -18,6 +20,7 @@ use crate::lane::batch::attempt_batch;
 use crate::lane::handle::LaneHandle;
 use crate::lane::handle::inbox::LaneMessage;
 use crate::lane::queue::{HandedOut, Queues};
+use crate::lane::seldom::Seldom;
 use crate::lane::state::Lane;
 
 /// The most messages that are taken in at once.
@@ -45,6 +48,13 @@ impl Permits {
         let (most, replayed) = (2 * concurrency * items, (concurrency / 2).max(1) * items);
         Self { concurrency, shares: items > 1, most, replayed }
     }
+}
+
+/// What comes from outside the lane.
+enum FromOutside {
+    /// So many messages; none: nobody can send any more.
+    Messages(usize),
+    Change,
 }
 
 /// What gets a permit.
@@ -79,9 +89,11 @@ impl Lane {
         let mut settles = FuturesUnordered::new();
         let mut messages = Vec::new();
         let mut changed = pin!(handle.changes.changed());
+        // Most wake-ups are for attempts and settles, and with many lanes each look elsewhere is one at cold memory.
+        let outside = Seldom::new();
+        // Here and below this comes before the count is read, so that no change in between is missed.
+        changed.as_mut().enable();
         loop {
-            // This comes before the count is read, so that no change in between is missed.
-            changed.as_mut().enable();
             task.take_new_settings();
             settles.extend(task.renew_outdated().into_iter().map(|refused| task.lane.clone().take_out(refused)));
             task.set_aside_what_may_not_go_on();
@@ -111,13 +123,19 @@ impl Lane {
                 Some((topic_kind, bytes)) = task.aside.next(), if !task.aside.is_idle() => {
                     handle.occupancy.left_aside(topic_kind, bytes);
                 }
-                taken = inbox.recv_many(&mut messages, MESSAGES) => {
-                    if taken == 0 {
-                        return;
+                came = poll_fn(|cx| outside.poll(cx, |cx| {
+                    match inbox.poll_recv_many(cx, &mut messages, MESSAGES) {
+                        Poll::Ready(taken) => Poll::Ready(FromOutside::Messages(taken)),
+                        Poll::Pending => changed.as_mut().poll(cx).map(|()| FromOutside::Change),
                     }
-                    messages.drain(..).for_each(|message| task.take_in(message));
-                }
-                () = &mut changed => changed.set(handle.changes.changed()),
+                })) => match came {
+                    FromOutside::Messages(0) => return,
+                    FromOutside::Messages(_) => messages.drain(..).for_each(|message| task.take_in(message)),
+                    FromOutside::Change => {
+                        changed.set(handle.changes.changed());
+                        changed.as_mut().enable();
+                    }
+                },
             }
         }
     }
