@@ -58,12 +58,17 @@ impl Wake for Woken {
 mod tests {
     use std::cell::Cell;
     use std::future::poll_fn;
+    use std::sync::atomic::AtomicUsize;
+    use std::sync::atomic::Ordering::SeqCst;
+    use std::time::Duration;
 
     use futures_util::task::noop_waker_ref;
     use tokio::sync::mpsc::unbounded_channel;
-    use tokio::task::yield_now;
+    use tokio::time::timeout;
 
     use super::*;
+
+    const NOTHING: Poll<()> = Poll::Pending;
 
     #[test]
     fn it_is_polled_at_first_after_it_was_ready_and_after_it_has_woken_the_task() {
@@ -79,8 +84,8 @@ mod tests {
             (polled, polls.get())
         };
         assert_eq!(poll(Poll::Ready(())), (Poll::Ready(()), 1));
-        assert_eq!(poll(Poll::Pending), (Poll::Pending, 2), "what was ready may be so again");
-        assert_eq!(poll(Poll::Ready(())), (Poll::Pending, 2), "something else has woken the task");
+        assert_eq!(poll(NOTHING), (NOTHING, 2), "what was ready may be so again");
+        assert_eq!(poll(Poll::Ready(())), (NOTHING, 2), "something else has woken the task");
         kept.take().unwrap().wake();
         assert_eq!(poll(Poll::Ready(())), (Poll::Ready(()), 3));
     }
@@ -90,24 +95,70 @@ mod tests {
         let (seldom, cx) = (Seldom::new(), Context::from_waker(noop_waker_ref()));
         let polled = seldom.poll(&cx, |cx| {
             cx.waker().wake_by_ref();
-            Poll::<()>::Pending
+            NOTHING
         });
-        assert_eq!((polled, seldom.poll(&cx, |_| Poll::Ready(()))), (Poll::Pending, Poll::Ready(())));
+        assert_eq!((polled, seldom.poll(&cx, |_| Poll::Ready(()))), (NOTHING, Poll::Ready(())));
+    }
+
+    /// Counts how often it is woken, and how often the wait had to be polled then.
+    struct Task {
+        seldom: Arc<Seldom>,
+        woken: AtomicUsize,
+        due: AtomicUsize,
+    }
+
+    impl Task {
+        fn of(seldom: &Arc<Seldom>) -> Arc<Self> {
+            Arc::new(Self { seldom: seldom.clone(), woken: AtomicUsize::new(0), due: AtomicUsize::new(0) })
+        }
+
+        fn counts(&self) -> (usize, usize) {
+            (self.woken.load(SeqCst), self.due.load(SeqCst))
+        }
+    }
+
+    impl Wake for Task {
+        fn wake(self: Arc<Self>) {
+            self.woken.fetch_add(1, SeqCst);
+            let _ = self.seldom.poll(&Context::from_waker(noop_waker_ref()), |_| {
+                self.due.fetch_add(1, SeqCst);
+                NOTHING
+            });
+        }
+    }
+
+    #[test]
+    fn whoever_polled_last_is_woken_and_then_finds_that_the_wait_has_to_be_polled() {
+        let seldom = Arc::new(Seldom::new());
+        let (first, last) = (Task::of(&seldom), Task::of(&seldom));
+        let kept = Cell::new(None);
+        let _ = seldom.poll(&Context::from_waker(&first.clone().into()), |cx| {
+            kept.set(Some(cx.waker().clone()));
+            NOTHING
+        });
+        // Nothing is due here.
+        let _ = seldom.poll(&Context::from_waker(&last.clone().into()), |_| NOTHING);
+        kept.take().unwrap().wake();
+        assert_eq!((first.counts(), last.counts()), ((0, 0), (1, 1)));
     }
 
     #[tokio::test]
-    async fn a_message_from_another_task_wakes_the_one_that_waits() {
-        let (sender, mut inbox) = unbounded_channel();
-        tokio::spawn(async move {
-            for n in 0..100 {
-                yield_now().await;
+    async fn no_message_of_another_thread_is_missed() {
+        let ((sender, mut inbox), (answers, answered)) = (unbounded_channel(), std::sync::mpsc::channel());
+        let thread = std::thread::spawn(move || {
+            for n in 0..20_000 {
                 sender.send(n).unwrap();
+                answered.recv().unwrap();
             }
         });
-        let (seldom, mut got) = (Seldom::new(), Vec::new());
-        while let Some(n) = poll_fn(|cx| seldom.poll(cx, |cx| inbox.poll_recv(cx))).await {
-            got.push(n);
-        }
-        assert_eq!(got, (0..100).collect::<Vec<_>>());
+        let seldom = Seldom::new();
+        let all = async {
+            for n in 0..20_000 {
+                assert_eq!(poll_fn(|cx| seldom.poll(cx, |cx| inbox.poll_recv(cx))).await, Some(n));
+                answers.send(()).unwrap();
+            }
+        };
+        timeout(Duration::from_secs(60), all).await.expect("a message woke nobody");
+        thread.join().unwrap();
     }
 }

@@ -91,8 +91,6 @@ impl Lane {
         let mut changed = pin!(handle.changes.changed());
         // Most wake-ups are for attempts and settles, and with many lanes each look elsewhere is one at cold memory.
         let outside = Seldom::new();
-        // Here and below this comes before the count is read, so that no change in between is missed.
-        changed.as_mut().enable();
         loop {
             task.take_new_settings();
             settles.extend(task.renew_outdated().into_iter().map(|refused| task.lane.clone().take_out(refused)));
@@ -131,10 +129,8 @@ impl Lane {
                 })) => match came {
                     FromOutside::Messages(0) => return,
                     FromOutside::Messages(_) => messages.drain(..).for_each(|message| task.take_in(message)),
-                    FromOutside::Change => {
-                        changed.set(handle.changes.changed());
-                        changed.as_mut().enable();
-                    }
+                    // It is made before the changes are counted, so that none in between is missed.
+                    FromOutside::Change => changed.set(handle.changes.changed()),
                 },
             }
         }
