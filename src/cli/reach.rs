@@ -71,6 +71,8 @@ mod tests {
         let reach = Reach { admin: Some("http://127.0.0.1:1".into()), ..Reach::default() };
         let error = reach.config().err().unwrap();
         assert_eq!(error.code, 1);
-        assert!(error.text.contains("postback demo") && error.text.contains("--admin"), "{}", error.text);
+        for named in ["http://127.0.0.1:1", "postback demo", "--admin", "--config"] {
+            assert!(error.text.contains(named), "{named}: {}", error.text);
+        }
     }
 }

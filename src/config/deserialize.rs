@@ -211,7 +211,7 @@ impl<'de> Deserializer<'de> for &Node {
     }
 
     fn deserialize_map<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, Error> {
-        let table = self.table().ok_or_else(|| Error::new("has to be a table", ""))?;
+        let table = self.table().ok_or_else(|| Error::new(self.no_table(), ""))?;
         visitor.visit_map(Keys { rest: table.iter(), value: None })
     }
 
@@ -221,7 +221,7 @@ impl<'de> Deserializer<'de> for &Node {
         fields: &'static [&'static str],
         visitor: V,
     ) -> Result<V::Value, Error> {
-        let table = self.table().ok_or_else(|| Error::new("has to be a table", ""))?;
+        let table = self.table().ok_or_else(|| Error::new(self.no_table(), ""))?;
         if let Some(key) = table.keys().find(|key| !fields.contains(&key.as_str())) {
             return Err(de::Error::unknown_field(key, fields));
         }

@@ -94,7 +94,7 @@ impl<'a> Settings<'a> {
         }
         let table = node.table();
         if table.is_none() {
-            self.report.problem(&node.place, key, "has to be a table");
+            self.report.problem(&node.place, key, node.no_table());
         }
         table.map(Cow::into_owned)
     }

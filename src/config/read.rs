@@ -128,7 +128,7 @@ impl Rest<'_> {
                 Some(members) if is_table || self.known.contains_key(&here) => {
                     self.named(&here, &members, names, read);
                 }
-                _ if is_table => report("has to be a table".to_owned()),
+                _ if is_table => report(node.no_table().to_owned()),
                 _ => {
                     let siblings = names.iter().filter_map(|name| {
                         let rest = if above.is_empty() { name } else { name.strip_prefix(above)?.strip_prefix('.')? };

@@ -173,6 +173,17 @@ impl Node {
         }
     }
 
+    /// Why this value, which is no table, is refused where a table belongs.
+    pub fn no_table(&self) -> &'static str {
+        match &self.value {
+            Value::List(items) if items.iter().any(|item| matches!(item.value, Value::Table(_))) => {
+                "has to be a table, and [[…]] makes a list of tables: write single brackets, e.g. [limits] or \
+                 [accounts.acme-ps]"
+            }
+            _ => "has to be a table",
+        }
+    }
+
     /// The list, also if it is a text that stands for one. A text from the environment that is not a list stands for a
     /// list of this one text.
     pub fn list(&self) -> Option<Cow<'_, [Node]>> {

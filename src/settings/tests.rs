@@ -236,6 +236,8 @@ fn each_problem_names_its_exact_key() {
         ("[limit]\nrps = 1", "limit", "did you mean `limits`?"),
         ("limits = 5", "limits", "has to be a table"),
         ("accounts = 5", "accounts", "has to be a table"),
+        ("[[limits]]\nrps = 1", "limits", "write single brackets, e.g. [limits]"),
+        ("[[accounts]]\nname = \"a\"", "accounts", "write single brackets, e.g. [limits] or [accounts.acme-ps]"),
     ] {
         expect(&with(over), &[], key, reason);
     }
@@ -290,6 +292,7 @@ fn each_problem_of_an_account_names_its_exact_key() {
         ("map.order = 5", "map.order", "no event code"),
         ("map.order = true", "map.order", "a text or a whole number"),
         ("map = 5", "map", "has to be a table"),
+        ("map = [{ pay = \"x\" }]", "map", "write single brackets"),
         ("enabled = \"no\"", "enabled", "true or false"),
         ("validate.max_event_age = \"x\"", "validate.max_event_age", "no duration"),
         ("validate.accept_raw_identifiers = true", "validate.accept_raw_identifiers", "cannot differ"),

@@ -107,6 +107,31 @@ mod tests {
     use super::*;
 
     #[test]
+    fn what_a_producer_wrote_is_masked() {
+        let event = r#"{"trans_id":"pay-13800138000","platform":"13800138001","account":"li@example.org",
+                        "event_type":"pay-13800138002"}"#;
+        let record = Record {
+            topic: "t".into(),
+            partition: 0,
+            offset: 7,
+            timestamp_ms: None,
+            key: Some("13800138003".into()),
+            value: Some(event.into()),
+            headers: Vec::new(),
+            unreadable_headers: 0,
+        };
+        let mut key = nameless("t", (0, 7), "no end");
+        name(&mut key, &record);
+        let shown = serde_json::to_string(&key).unwrap();
+        assert!(!shown.contains("1380013") && !shown.contains("li@"), "{shown}");
+        assert!(key.trans_id.is_some() && key.platform.is_some() && key.account.is_some(), "{shown}");
+        assert!(key.event.is_some() && key.key.is_some(), "{shown}");
+        let record = Record { value: Some(r#"{"trans_id":"order-1001-pay"}"#.into()), ..record };
+        name(&mut key, &record);
+        assert_eq!(key.trans_id.as_deref(), Some("order-1001-pay"), "one without personal data is shown");
+    }
+
+    #[test]
     fn records_that_lie_near_each_other_are_read_in_one_go() {
         let places = [(0, 1), (0, 2), (0, 4_000), (0, 90_000), (1, 90_001)];
         assert_eq!(runs(places.into_iter()), [(0, 1, 4_001), (0, 90_000, 90_001), (1, 90_001, 90_002)]);
