@@ -68,12 +68,9 @@ pub struct Addresses {
 /// # Errors
 /// Nobody answers, or the worker has no embedded parts.
 pub async fn find(base: &str) -> anyhow::Result<Addresses> {
-    let status = Api::new(base, None)?.get("status").await.with_context(|| {
-        format!(
-            "Kafka and Redis are asked of the worker at {base}, which gives no answer: start `postback demo`, name \
-             another worker with --admin, or a configuration with --config"
-        )
-    })?;
+    let status = Api::new(base, None)?.get("status").await.context(
+        "Kafka and Redis are asked of a running worker, unless --config names them; start `postback demo` to have one",
+    )?;
     let text = |name: &str| status["embedded"][name].as_str().map(str::to_owned);
     match (text("kafka"), text("redis")) {
         (Some(kafka), Some(redis)) => Ok(Addresses { kafka, redis }),
