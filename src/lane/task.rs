@@ -89,7 +89,7 @@ impl Lane {
         let mut settles = FuturesUnordered::new();
         let mut messages = Vec::new();
         let mut changed = pin!(handle.changes.changed());
-        // Most wake-ups are for attempts and settles, and with many lanes each look elsewhere is one at cold memory.
+        // Most wake-ups are for attempts and settles. With many lanes each look elsewhere would wait for memory.
         let outside = Seldom::new();
         loop {
             task.take_new_settings();

@@ -182,8 +182,8 @@ fn from_an_alert_to_a_replay(newcomer: &mut Newcomer) {
     let run = "postback replay --account demo-360-web --reason rejected --execute --why 'the platform is back'";
     let run = newcomer.output(run);
     assert!(run.contains("completed") && run.contains("delivered"), "{run}");
-    // What was read last is not committed for a second, and a tier of the demo holds its events for ten. The demo goes on
-    // and some events go through a tier, so one may be open: then the README says to ask once more.
+    // What was read last is not committed for a second, and a tier of the demo holds its events for ten. A second copy of
+    // an event that was parked comes to that tier late, so it may still be open. The README says to ask once more.
     std::thread::sleep(secs(12));
     let mut reconcile = newcomer.command("postback reconcile --from 1h --to 10s", "");
     let mut told = String::new();

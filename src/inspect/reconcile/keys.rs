@@ -105,21 +105,13 @@ fn name(key: &mut MissingKey, record: &Record) {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::inspect::dead_letters::tests::record;
 
     #[test]
     fn what_a_producer_wrote_is_masked() {
         let event = r#"{"trans_id":"pay-13800138000","platform":"13800138001","account":"li@example.org",
                         "event_type":"pay-13800138002"}"#;
-        let record = Record {
-            topic: "t".into(),
-            partition: 0,
-            offset: 7,
-            timestamp_ms: None,
-            key: Some("13800138003".into()),
-            value: Some(event.into()),
-            headers: Vec::new(),
-            unreadable_headers: 0,
-        };
+        let record = Record { key: Some("13800138003".into()), value: Some(event.into()), ..record(0, 7, &[]) };
         let mut key = nameless("t", (0, 7), "no end");
         name(&mut key, &record);
         let shown = serde_json::to_string(&key).unwrap();
