@@ -19,17 +19,21 @@ pub(super) enum Ended {
     Over,
 }
 
-/// Makes a call until it works.
+/// Makes a call until it works. Meanwhile the trouble is that of this call; what it was before stands again afterwards,
+/// because it is of something else: Kafka answers while Redis refuses.
 pub(super) fn again<T>(shared: &Shared, mut call: impl FnMut() -> Result<T, AdminError>) -> Result<T, Ended> {
+    let before = shared.progress.borrow().trouble.clone();
+    let mut failed = false;
     loop {
         match call() {
             Ok(done) => {
-                if shared.progress.borrow().trouble.is_some() {
-                    shared.progress.send_modify(|progress| progress.trouble = None);
+                if failed {
+                    shared.progress.send_modify(|progress| progress.trouble = before);
                 }
                 return Ok(done);
             }
             Err(error) => {
+                failed = true;
                 let refused = matches!(error, AdminError::Refused(_));
                 let trouble = Trouble { text: error.to_string(), refused };
                 shared.progress.send_modify(|progress| progress.trouble = Some(trouble));
@@ -64,5 +68,37 @@ pub(super) fn pause_until_asked(shared: &Shared) -> Result<(), Ended> {
         Ok((asked, _)) if asked.over => Err(Ended::Over),
         Ok((asked, _)) if asked.quiet() >= IDLE => Err(Ended::Idle),
         _ => Ok(()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::inspect::dead_letters::scan::shared::{Progress, Source};
+    use crate::settings::Config;
+
+    /// While Redis refuses a key, Kafka answers several times a second: whoever asks in between is to be told of Redis.
+    #[test]
+    fn a_call_that_works_takes_back_only_its_own_trouble() {
+        let config = Config::load(None, []).unwrap_or_else(|found| panic!("{found}")).config;
+        let shared = Shared::new(Source { kafka: config.kafka, redis: config.redis }, 1);
+        shared.ask();
+        let trouble = || shared.progress.borrow().trouble.clone().map(|trouble| trouble.text);
+        let works_at = |at| {
+            let mut calls = 0;
+            let work = again(&shared, || {
+                calls += 1;
+                if calls < at { Err(AdminError::NoAnswer("kafka is away".to_owned())) } else { Ok(()) }
+            });
+            assert!(work.is_ok());
+        };
+        works_at(2);
+        assert_eq!(trouble(), None);
+        let redis = Trouble { text: "redis refuses".to_owned(), refused: false };
+        shared.progress.send_replace(Progress { trouble: Some(redis), ..Progress::default() });
+        works_at(1);
+        assert_eq!(trouble().as_deref(), Some("redis refuses"));
+        works_at(2);
+        assert_eq!(trouble().as_deref(), Some("redis refuses"));
     }
 }
