@@ -124,10 +124,14 @@ validate = { click_len = "off" }`)}`).join("\n")}
     await this.answers("worker", this.worker, `${this.base}/ready`);
   }
 
+  log(name) {
+    return readFileSync(join(this.dir, `${name}.log`), "utf8");
+  }
+
   /** Waits until a program answers; one that ended says why. */
   async answers(name, child, url) {
     await eventually(`the ${name} answers`, async () => child.exitCode !== null || (await fetch(url)).ok);
-    if (child.exitCode !== null) assert.fail(`the ${name} ended: ${readFileSync(join(this.dir, `${name}.log`), "utf8")}`);
+    if (child.exitCode !== null) assert.fail(`the ${name} ended: ${this.log(name)}`);
   }
 
   async end() {
@@ -181,6 +185,9 @@ validate = { click_len = "off" }`)}`).join("\n")}
     const dead = await eventually(`${events.length} events reached the platform`, async () => {
       const mine = (await this.ledger()).slice(known);
       return mine.length >= events.length && mine.filter((one) => !one.accepted).length;
+    }).catch(async (cause) => {
+      const arrived = (await this.ledger()).length - known;
+      throw new Error(`${arrived} arrived; ${await this.cli("blocked").catch(String)}\n${this.log("worker")}`, { cause });
     });
     await eventually(`${dead} dead letters`, async () => (await this.open(`&since=${since}`)) >= dead);
     await this.faults({});
