@@ -115,14 +115,14 @@ impl Known<'_> {
     pub async fn connect(&self) -> anyhow::Result<MultiplexedConnection> {
         // If a TLS provider is installed already, this call fails and changes nothing.
         let _ = rustls::crypto::ring::default_provider().install_default();
-        let url = match self.redis.url.expose() {
-            "embedded" => SecretString::new(find(self.admin).await?.redis),
-            _ => self.redis.url.clone(),
+        let (url, cure) = match self.redis.url.expose() {
+            "embedded" => (SecretString::new(find(self.admin).await?.redis), "ask again"),
+            _ => (self.redis.url.clone(), "start it, or correct redis.url"),
         };
         let shown = mask_text(url.expose()).into_owned();
         let client = Config { url, ..self.redis.clone() }.client().map_err(anyhow::Error::msg)?;
         crate::redis::connect_within(&client, PATIENCE, PATIENCE).await.map_err(|error| {
-            let why = tls::trouble(&error).unwrap_or_else(|| mask_text(&error.to_string()).into_owned());
+            let why = tls::trouble(&error).unwrap_or_else(|| format!("{}; {cure}", mask_text(&error.to_string())));
             anyhow::anyhow!("Redis at {shown} does not answer: {why}")
         })
     }

@@ -38,7 +38,7 @@ fn the_commands_of_the_pages_about_what_is_away_say_so_while_it_is_away() {
     night.w.redis.as_mut().unwrap().stop();
     eventually(secs(20), "the worker holds", || !night.worker.ready());
     let (ready, connect) = ("curl -s http://127.0.0.1:9464/ready", "postback check --connect");
-    let ends = [(ready, 0, "redis"), (connect, 0, "redis.url"), ("postback blocked", 1, "does not answer")];
+    let ends = [(ready, 0, "redis"), (connect, 0, "redis.url"), ("postback blocked", 1, "correct redis.url")];
     night.follow("PostbackRedisAway", &ends);
     night.follow("NotReady", &ends);
     night.w.redis.as_mut().unwrap().start();
