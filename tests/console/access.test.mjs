@@ -87,3 +87,18 @@ test("with the worker away the page says so, and goes on by itself when it is ba
   await page.getByText("Not up to date").waitFor({ state: "detached", timeout: 60000 });
   page.check();
 });
+
+test("with a worker that hangs a dialog says so after 20 s", async () => {
+  const page = await world.page("#/lanes");
+  await page.getByRole("button", { name: "Pause… acme-ps" }).click();
+  await page.getByLabel("Why").fill("nobody answers");
+  world.worker.kill("SIGSTOP");
+  try {
+    await page.getByRole("button", { name: "Pause", exact: true }).click();
+    await page.getByRole("button", { name: "Asking…" }).waitFor();
+    await page.getByRole("dialog").getByText("The worker does not answer.").waitFor({ timeout: 40000 });
+    await page.getByRole("button", { name: "Back" }).click();
+  } finally { world.worker.kill("SIGCONT"); }
+  await page.locator(".live.ok").waitFor({ timeout: 60000 });
+  page.check();
+});

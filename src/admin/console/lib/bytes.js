@@ -1,4 +1,4 @@
-// Bytes exactly as they are stored (masked by the API): as text, or as hexadecimal digits. Never parsed, never rounded.
+// Bytes exactly as they are stored (masked by the API), as text or as hexadecimal digits; never parsed.
 import { html, useState } from "./view.js";
 import { count, isAbsent, t } from "./state.js";
 

@@ -12,10 +12,11 @@ export class ApiError extends Error {
 // Why the API refuses this page: "" (it does not), "missing" or "wrong" token.
 export const refused = signal("");
 
-// JSON whose integers beyond 53 bits become text instead of a rounded number.
+// JSON. Integers beyond 53 bits become text, not a rounded number.
 export const parse = (text) => JSON.parse(text, (_, value, at) =>
   typeof value === "number" && !Number.isSafeInteger(value) && at && /^-?\d+$/.test(at.source) ? at.source : value);
 
+// The API answers within 10 s, a file excepted.
 async function send(method, path, body, headers = {}, kind = "text") {
   const given = token.value;
   if (given) headers.authorization = `Bearer ${given}`;
@@ -23,7 +24,7 @@ async function send(method, path, body, headers = {}, kind = "text") {
   let response, text;
   try {
     response = await fetch(`api/v1/${path}`, { method, headers, cache: "no-store", credentials: "omit", redirect: "error",
-      body: body === undefined ? undefined : JSON.stringify(body) });
+      body: JSON.stringify(body), signal: kind === "text" ? AbortSignal.timeout(20000) : null });
     text = await response[response.ok ? kind : "text"]();
     // What a proxy says of a worker that is away.
     if (response.status === 502 || response.status === 504) throw response;
@@ -38,7 +39,7 @@ async function send(method, path, body, headers = {}, kind = "text") {
   throw new ApiError(response.status, message || t(`The answer was HTTP ${response.status}.`, `响应为 HTTP ${response.status}。`), error?.field, error?.code);
 }
 
-// An answer and its tag; the data is undefined where it is the one of the given tag.
+// An answer and its tag. Without data it is the one of the given tag.
 export async function read(path, tag) {
   const { response, text } = await send("GET", path, undefined, tag ? { "if-none-match": tag } : {});
   if (refused.value && path !== "status") refused.value = "";
@@ -46,13 +47,13 @@ export async function read(path, tag) {
   return { tag: response.headers.get("etag"), data: parse(text) };
 }
 
-// A change. It names who asks and that the console does.
+// A change, by whom, from the console.
 export async function change(method, path, body = {}) {
   const { text } = await send(method, path, { ...body, who: who.value, via: "console" });
   return text ? parse(text) : null;
 }
 
-// Gives a file of the API to the browser. Returns how many dead letters it holds.
+// Gives a file to the browser. Returns how many dead letters it holds.
 export async function save(path) {
   const { response, text: file } = await send("GET", path, undefined, {}, "blob"), { headers } = response, at = document.createElement("a");
   at.href = URL.createObjectURL(file);
