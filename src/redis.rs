@@ -102,6 +102,15 @@ pub async fn connect(client: &Client) -> Result<MultiplexedConnection, RedisErro
     connect_within(client, CONNECTION_TIMEOUT, RESPONSE_TIMEOUT).await
 }
 
+/// The clock that all processes share, epoch ms.
+///
+/// # Errors
+/// What Redis or the network said.
+pub async fn now_ms(c: &mut MultiplexedConnection) -> RedisResult<i64> {
+    let (seconds, micros): (i64, i64) = ::redis::cmd("TIME").query_async(c).await?;
+    Ok(seconds.saturating_mul(1000).saturating_add(micros / 1000))
+}
+
 /// Reads a hash. What is no UTF-8 in it is replaced: an entry that no worker wrote hides none of the others.
 ///
 /// # Errors

@@ -214,7 +214,8 @@ impl Maker<'_> {
         if matches!(self.request.selection, Selection::Filter(_)) {
             discards = Discards::default();
         }
-        let rules = Rules { force: plan.force, window: setup.window, forgotten_ms, now_ms: plan.made_at_ms };
+        let now_ms = crate::redis::now_ms(&mut self.c).await.map_err(redis)?;
+        let rules = Rules { force: plan.force, window: setup.window, forgotten_ms, now_ms };
         let again = plan.again;
         let mut counts = PlanCounts::new(plan);
         let total = places.len() as u64;

@@ -130,3 +130,15 @@ async fn a_plan_says_how_many_older_dead_letters_it_could_not_see() {
     let view = bench.replays.plan(&named, &by(), LONG).await.unwrap();
     assert_eq!((view.selected, view.left_out), (1, 0), "a place is found wherever it lies");
 }
+
+/// What a delivery may be forgotten of is sent again only by force, whatever this machine believes the time is.
+#[tokio::test]
+async fn the_window_is_judged_by_the_clock_of_redis() {
+    let mut bench = Bench::new(20.0).await;
+    crate::clock::set_by(-13 * 24 * 3_600_000);
+    bench.dead_letters(&[("a", "rejected", "a-1".to_owned())]);
+    let view = bench.replays.plan(&everything(), &by(), LONG).await.unwrap();
+    crate::clock::set_by(0);
+    let refused: Vec<(&str, u64)> = view.refused.iter().map(|(cause, n)| (cause.as_str(), *n)).collect();
+    assert_eq!((view.selected, refused), (1, vec![("past_window", 1)]));
+}

@@ -87,7 +87,8 @@ impl<'a> Run<'a> {
         }
         let epoch: Option<String> = ::redis::cmd("GET").arg(setup.keys.epoch()).query_async(&mut c).await?;
         let forgotten_ms = epoch.as_deref().and_then(renewed_ms);
-        let rules = Rules { force: plan.force, window: setup.window, forgotten_ms, now_ms: now_ms() };
+        let now_ms = crate::redis::now_ms(&mut c).await?;
+        let rules = Rules { force: plan.force, window: setup.window, forgotten_ms, now_ms };
         let under_way = UnderWay { published: stored.counts("republished"), ended: BTreeMap::new() };
         let began = Instant::now();
         Ok(Self {
@@ -232,6 +233,7 @@ impl<'a> Run<'a> {
 
     /// Reads, judges, publishes (evenly until then) and counts the next dead letters. Returns how many were published.
     async fn batch(&mut self, credit: usize, until: Instant) -> RedisResult<Result<usize, Left>> {
+        self.rules.now_ms = crate::redis::now_ms(&mut self.c).await?;
         let (setup, lanes, under_way) = (self.setup.clone(), &self.around.lanes, &self.under_way);
         let allowed = |name: &str| match lanes.closed(name) {
             Some(_) => 0,
@@ -242,7 +244,6 @@ impl<'a> Run<'a> {
             self.look_ahead = 0;
             return Ok(Ok(0));
         }
-        self.rules.now_ms = now_ms();
         let judged = match self.reading.judge(&setup, self.rules, &taken).await {
             Ok(judged) => judged,
             Err(why) => {
