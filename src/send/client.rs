@@ -201,7 +201,7 @@ impl Connections {
     }
 
     /// Takes a connection back that was taken at `since`.
-    fn take_back(&self, exchange: Exchange, since: Instant) {
+    fn take_back(&self, exchange: Box<Exchange>, since: Instant) {
         if let Some(connection) = exchange.end() {
             self.taken_for.set((self.taken_for.get() * 7 + (connection.idle_since() - since)) / 8);
             self.keep(connection);
@@ -257,7 +257,7 @@ impl<'a> Line<'a> {
                 let read = before(deadline.as_mut(), exchange.read(incoming, answer_bytes, &mut room)).await;
                 let mut body = read.unwrap_or(Err(NoBody::Cut("the answer did not end in time")));
                 if body.is_ok() {
-                    self.connections.take_back(*exchange, self.since);
+                    self.connections.take_back(exchange, self.since);
                 }
                 if room.is_none() && answer_bytes > room::SHORT && body.as_ref().is_ok_and(|b| body::is_packed(b)) {
                     match before(deadline.as_mut(), Room::of(answer_bytes)).await {

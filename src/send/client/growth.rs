@@ -8,6 +8,21 @@ use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
 
 use tokio::sync::Notify;
 
+/// With no more open connections than this in the whole process, each may hold memory between two requests.
+const FEW: usize = 512;
+
+/// The open connections of all accounts.
+static OPEN_IN_PROCESS: AtomicUsize = AtomicUsize::new(0);
+
+/// Whether this process has so few open connections that each may hold memory between two requests.
+pub(super) fn few_are_open() -> bool {
+    #[cfg(test)]
+    if tests::MANY.get() {
+        return false;
+    }
+    OPEN_IN_PROCESS.load(Relaxed) <= FEW
+}
+
 /// Counts the connections to one base URL. Only the lane's thread uses it. It is atomic because it is built on another
 /// thread.
 #[derive(Default)]
@@ -42,6 +57,7 @@ pub(super) struct Starting(Arc<Growth>);
 impl Starting {
     pub(super) fn done(self) -> Open {
         self.0.open.fetch_add(1, Relaxed);
+        OPEN_IN_PROCESS.fetch_add(1, Relaxed);
         // With the place that becomes free here, two more may be made.
         self.0.changed.notify_one();
         Open(self.0.clone())
@@ -61,14 +77,22 @@ pub(super) struct Open(Arc<Growth>);
 impl Drop for Open {
     fn drop(&mut self) {
         self.0.open.fetch_sub(1, Relaxed);
+        OPEN_IN_PROCESS.fetch_sub(1, Relaxed);
         // Whoever waits for it to become free makes another one.
         self.0.changed.notify_one();
     }
 }
 
 #[cfg(test)]
-mod tests {
+pub(super) mod tests {
+    use std::cell::Cell;
+
     use super::*;
+
+    thread_local! {
+        /// Makes the tests of this thread see many open connections.
+        pub(in crate::send::client) static MANY: Cell<bool> = const { Cell::new(false) };
+    }
 
     #[test]
     fn as_many_are_made_at_once_as_are_open_and_one_where_none_is() {

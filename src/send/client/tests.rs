@@ -3,6 +3,7 @@ use std::task::{Context, Waker};
 use http::header::HOST;
 
 use super::connection::IDLE;
+use super::growth::tests::MANY;
 use super::*;
 use crate::stub::server::{Server, answer};
 
@@ -35,12 +36,57 @@ fn age(connections: &Connections, by: Duration) {
 
 #[tokio::test]
 async fn a_connection_that_was_idle_for_too_long_is_not_used_again() {
+    for many in [false, true] {
+        MANY.set(many);
+        let server = Server::answering(answer("200 OK", "ok"));
+        let connections = connections(&server);
+        for (idle, made) in [(Duration::ZERO, 1), (IDLE - Duration::from_secs(5), 1), (IDLE, 2), (Duration::ZERO, 2)] {
+            age(&connections, idle);
+            assert_eq!(exchange(&connections).await.unwrap().body.as_deref(), Ok(&b"ok"[..]));
+            assert_eq!(server.connections(), made, "after {idle:?}, with many others: {many}");
+        }
+    }
+}
+
+#[tokio::test]
+async fn only_with_few_connections_open_the_state_of_http_is_kept() {
     let server = Server::answering(answer("200 OK", "ok"));
     let connections = connections(&server);
-    for (idle, made) in [(Duration::ZERO, 1), (IDLE - Duration::from_secs(5), 1), (IDLE, 2), (Duration::ZERO, 2)] {
-        age(&connections, idle);
-        assert_eq!(exchange(&connections).await.unwrap().body.as_deref(), Ok(&b"ok"[..]));
-        assert_eq!(server.connections(), made, "after {idle:?}");
+    for many in [false, true, true, false, false] {
+        MANY.set(many);
+        exchange(&connections).await.unwrap();
+        let kept: Vec<bool> = connections.kept.borrow().iter().map(Connection::is_ready).collect();
+        assert_eq!((kept, server.connections()), (vec![!many], 1));
+    }
+}
+
+#[tokio::test]
+async fn a_connection_that_is_closed_or_brings_more_than_its_answer_is_not_used_again() {
+    for (many, stray) in [(false, ""), (true, ""), (false, "?"), (true, "?")] {
+        MANY.set(many);
+        let (sender, closed) = std::sync::mpsc::channel();
+        let server = Server::start(move |mut connection| {
+            connection.request();
+            connection.say(&format!("{}{stray}", answer("200 OK", "ok")));
+            if !stray.is_empty() {
+                connection.drain();
+            }
+            drop(connection);
+            sender.send(()).unwrap();
+        });
+        let connections = connections(&server);
+        for made in 1..=3 {
+            exchange(&connections).await.unwrap();
+            assert_eq!(server.connections(), made, "with many others: {many}, {stray:?}");
+            assert!(stray.is_empty() || connections.kept.borrow().is_empty(), "with many others: {many}");
+            let ends = async {
+                while closed.try_recv().is_err() {
+                    tokio::time::sleep(Duration::from_millis(1)).await;
+                }
+            };
+            timeout(LONG, ends).await.expect("one end closes it");
+            tokio::time::sleep(Duration::from_millis(5)).await;
+        }
     }
 }
 
@@ -154,7 +200,8 @@ async fn an_answer_that_announces_its_end_is_the_connections_last() {
         connection.drain();
     });
     let connections = connections(&server);
-    for made in 1..=3 {
+    for (made, many) in [(1, false), (2, true), (3, false)] {
+        MANY.set(many);
         exchange(&connections).await.unwrap();
         assert_eq!((connections.kept.borrow().len(), server.connections()), (0, made));
     }
