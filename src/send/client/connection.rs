@@ -25,6 +25,8 @@ use super::stream::Stream;
 pub(super) const IDLE: Duration = Duration::from_secs(15);
 /// Far more header lines than any platform sends.
 const MAX_HEADERS: usize = 512;
+/// With a longer answer hyper's buffer has grown, and stays so.
+const SHORT_ANSWER: usize = 4 * 1024;
 
 /// An open connection without a request.
 pub(super) struct Connection {
@@ -102,7 +104,7 @@ impl Connection {
             Unused::Ready(exchange) => Ok(exchange),
             Unused::Bare(stream, open) => {
                 let (sender, io) = builder().handshake(stream).await?;
-                Ok(Box::new(Exchange { sender, io: Some(io), open }))
+                Ok(Box::new(Exchange { sender, io: Some(io), has_grown: false, open }))
             }
         }
     }
@@ -114,6 +116,8 @@ pub(super) struct Exchange {
     /// `None`: the connection has ended. It is dropped then, so that a request that it had not taken comes back at
     /// once.
     io: Option<http1::Connection<Stream, Full<Bytes>>>,
+    /// It has read a long answer.
+    has_grown: bool,
     open: Open,
 }
 
@@ -140,7 +144,7 @@ impl Exchange {
             return None;
         }
         let idle_since = Instant::now();
-        if few_are_open() {
+        if few_are_open() && !self.has_grown {
             return Connection { unused: Unused::Ready(self), idle_since }.if_open();
         }
         let Self { io, open, .. } = *self;
@@ -183,6 +187,7 @@ impl Exchange {
                 return Err(NoBody::TooLong(most));
             }
         }
+        self.has_grown |= body.len() > SHORT_ANSWER;
         Ok(body)
     }
 

@@ -49,14 +49,17 @@ async fn a_connection_that_was_idle_for_too_long_is_not_used_again() {
 }
 
 #[tokio::test]
-async fn only_with_few_connections_open_the_state_of_http_is_kept() {
-    let server = Server::answering(answer("200 OK", "ok"));
-    let connections = connections(&server);
-    for many in [false, true, true, false, false] {
-        MANY.set(many);
-        exchange(&connections).await.unwrap();
-        let kept: Vec<bool> = connections.kept.borrow().iter().map(Connection::is_ready).collect();
-        assert_eq!((kept, server.connections()), (vec![!many], 1));
+async fn only_with_few_connections_open_and_after_short_answers_the_state_of_http_is_kept() {
+    for (length, is_short) in [(4096, true), (4097, false)] {
+        let server = Server::answering(answer("200 OK", &"a".repeat(length)));
+        let connections = connections(&server);
+        for many in [false, true, true, false, false] {
+            MANY.set(many);
+            let line = connections.line(LONG).await.unwrap();
+            assert!(line.exchange(request(), LONG, 8192, || Ok::<_, ()>(())).await.is_ok());
+            let kept: Vec<bool> = connections.kept.borrow().iter().map(Connection::is_ready).collect();
+            assert_eq!((kept, server.connections()), (vec![is_short && !many], 1));
+        }
     }
 }
 
