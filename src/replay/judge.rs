@@ -23,7 +23,8 @@ pub struct Rules {
     pub window: Duration,
     /// Claims from before this time are lost, epoch ms.
     pub forgotten_ms: Option<i64>,
-    /// The present, epoch ms. It is Redis's: by a clock that is behind, a forgotten delivery would count as remembered.
+    /// The present by the clock of Redis, epoch ms. With a clock that is behind, a forgotten delivery would count as
+    /// remembered.
     pub now_ms: i64,
 }
 

@@ -233,7 +233,6 @@ impl<'a> Run<'a> {
 
     /// Reads, judges, publishes (evenly until then) and counts the next dead letters. Returns how many were published.
     async fn batch(&mut self, credit: usize, until: Instant) -> RedisResult<Result<usize, Left>> {
-        self.rules.now_ms = crate::redis::now_ms(&mut self.c).await?;
         let (setup, lanes, under_way) = (self.setup.clone(), &self.around.lanes, &self.under_way);
         let allowed = |name: &str| match lanes.closed(name) {
             Some(_) => 0,
@@ -244,6 +243,7 @@ impl<'a> Run<'a> {
             self.look_ahead = 0;
             return Ok(Ok(0));
         }
+        self.rules.now_ms = crate::redis::now_ms(&mut self.c).await?;
         let judged = match self.reading.judge(&setup, self.rules, &taken).await {
             Ok(judged) => judged,
             Err(why) => {

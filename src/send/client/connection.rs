@@ -25,7 +25,7 @@ use super::stream::Stream;
 pub(super) const IDLE: Duration = Duration::from_secs(15);
 /// Far more header lines than any platform sends.
 const MAX_HEADERS: usize = 512;
-/// With a longer answer hyper's buffer has grown, and stays so.
+/// A longer answer makes hyper's buffer grow, and it stays large.
 const SHORT_ANSWER: usize = 4 * 1024;
 
 /// An open connection without a request.
@@ -34,7 +34,7 @@ pub(super) struct Connection {
     idle_since: Instant,
 }
 
-/// What of a connection is kept without a request.
+/// What a connection keeps between two requests.
 enum Unused {
     /// No state of HTTP, which takes over 30 KiB.
     Bare(Stream, Open),
@@ -116,7 +116,7 @@ pub(super) struct Exchange {
     /// `None`: the connection has ended. It is dropped then, so that a request that it had not taken comes back at
     /// once.
     io: Option<http1::Connection<Stream, Full<Bytes>>>,
-    /// It has read a long answer.
+    /// It has read a long answer, so its buffer is large.
     has_grown: bool,
     open: Open,
 }
@@ -129,7 +129,7 @@ impl Exchange {
         }
     }
 
-    /// Whether it takes a request.
+    /// Whether another request may be given to it.
     fn may_send(&self) -> bool {
         self.io.is_some() && self.sender.is_ready()
     }

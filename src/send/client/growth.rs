@@ -8,7 +8,7 @@ use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
 
 use tokio::sync::Notify;
 
-/// With no more open connections than this in the whole process, each may hold memory between two requests.
+/// If no more connections than this are open in the process, each may hold memory between two requests.
 const FEW: usize = 512;
 
 /// The open connections of all accounts.

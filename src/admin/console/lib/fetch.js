@@ -16,7 +16,7 @@ export const refused = signal("");
 export const parse = (text) => JSON.parse(text, (_, value, at) =>
   typeof value === "number" && !Number.isSafeInteger(value) && at && /^-?\d+$/.test(at.source) ? at.source : value);
 
-// The API answers within 10 s, a file excepted.
+// The API answers within 10 s, except with a file.
 async function send(method, path, body, headers = {}, kind = "text") {
   const given = token.value;
   if (given) headers.authorization = `Bearer ${given}`;
@@ -39,7 +39,7 @@ async function send(method, path, body, headers = {}, kind = "text") {
   throw new ApiError(response.status, message || t(`The answer was HTTP ${response.status}.`, `响应为 HTTP ${response.status}。`), error?.field, error?.code);
 }
 
-// An answer and its tag. Without data it is the one of the given tag.
+// An answer and its tag; no data if the given tag still holds.
 export async function read(path, tag) {
   const { response, text } = await send("GET", path, undefined, tag ? { "if-none-match": tag } : {});
   if (refused.value && path !== "status") refused.value = "";
@@ -47,7 +47,7 @@ export async function read(path, tag) {
   return { tag: response.headers.get("etag"), data: parse(text) };
 }
 
-// A change, by whom, from the console.
+// A change, with who asks for it.
 export async function change(method, path, body = {}) {
   const { text } = await send(method, path, { ...body, who: who.value, via: "console" });
   return text ? parse(text) : null;

@@ -19,8 +19,8 @@ pub(super) enum Ended {
     Over,
 }
 
-/// Makes a call until it works. Meanwhile the trouble is that of this call; what it was before stands again afterwards,
-/// because it is of something else: Kafka answers while Redis refuses.
+/// Makes a call until it works. While it fails, the trouble is its own. Then the earlier trouble stands again, because
+/// an answer of Kafka does not mend what Redis refuses.
 pub(super) fn again<T>(shared: &Shared, mut call: impl FnMut() -> Result<T, AdminError>) -> Result<T, Ended> {
     let before = shared.progress.borrow().trouble.clone();
     let mut failed = false;
